@@ -1,0 +1,1 @@
+"""The network and what can be said of it."""

@@ -1,0 +1,18 @@
+"""One kind of refusal for the whole house: a sentence for a person, and the facts in it for a translator."""
+
+from __future__ import annotations
+
+
+class Refusal(Exception):
+    """What was asked can't be done, said in one sentence that a visitor can act on.
+
+    Args:
+        code: a stable name of the kind of refusal, e.g. ``"image.truncated"``; the page looks up its translation.
+        sentence: the English sentence, with ``{name}`` for each of `facts`.
+        facts: what the sentence is about: file names, repositories, sizes.
+    """
+
+    def __init__(self, code: str, sentence: str, **facts: object) -> None:
+        self.code = code
+        self.facts = facts
+        super().__init__(sentence.format(**facts))

@@ -1,0 +1,58 @@
+"""Where in the photo a class was seen: Grad-CAM."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from resnet.network import ResNet
+
+STAGES = ("layer1", "layer2", "layer3", "layer4")
+
+
+def grad_cam(network: ResNet, batch: Tensor, class_index: int, stage: str = "layer4") -> npt.NDArray[np.float32]:
+    """How much each position of a stage speaks for a class.
+
+    The stage's maps are summed, each weighted by the mean gradient of the class's logit with respect to it, and what
+    speaks against the class is cut off. Works on networks whose parameters are all frozen: the gradient is taken with
+    respect to the maps, not to the weights.
+
+    Args:
+        network: a ResNet with a classifier, in evaluation mode.
+        batch: ``(N, 3, H, W)`` normalised images.
+        class_index: which logit to explain.
+        stage: ``"layer1"`` to ``"layer4"``.
+
+    Returns:
+        ``(N, h, w)`` with the stage's resolution, each image's largest value 1 (all 0 where nothing speaks for it).
+
+    Raises:
+        ValueError: if the network has no classifier, or there is no such class or stage.
+
+    References:
+        Selvaraju et al., "Grad-CAM", https://arxiv.org/abs/1610.02391
+    """
+    if network.fc is None:
+        raise ValueError("a network without a classifier has no class to explain")
+    if not 0 <= class_index < network.fc.out_features:
+        raise ValueError(f"class {class_index} is not one of {network.fc.out_features}")
+    if stage not in STAGES:
+        raise ValueError(f"stage is {stage!r}; it must be one of {', '.join(STAGES)}")
+    with torch.no_grad():
+        maps = network.maxpool(network.relu(network.bn1(network.conv1(batch))))
+        for name in STAGES[: STAGES.index(stage) + 1]:
+            maps = network.get_submodule(name)(maps)
+    with torch.enable_grad():
+        maps = maps.detach().requires_grad_()
+        # The first block of the next stage adds in place on its own tensors only, so `maps` stays what it was.
+        x = maps
+        for name in STAGES[STAGES.index(stage) + 1 :]:
+            x = network.get_submodule(name)(x)
+        logit = network.forward_head(x)[:, class_index].sum()
+        (gradient,) = torch.autograd.grad(logit, maps)
+    weights = gradient.mean(dim=(2, 3), keepdim=True)
+    heat = (weights * maps.detach()).sum(1).relu_()
+    heat /= heat.amax(dim=(1, 2), keepdim=True).clamp_min(1e-12)
+    return heat.float().cpu().numpy()  # type: ignore[no-any-return]

@@ -1,0 +1,134 @@
+"""From what a person names (files, folders, zips) to a list of photos, each read only when its turn comes."""
+
+from __future__ import annotations
+
+import threading
+import zipfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from resnet.errors import Refusal
+from resnet.preprocess import image_suffixes
+
+#: One file's bytes: larger than any photo that `open_image` takes, small enough to hold a few in memory.
+MAX_FILE_BYTES = 256 * 1024**2
+#: Entries of one archive.
+MAX_ENTRIES = 100_000
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photo that has not been read yet: `name` as a person would point at it, `read()` its path or its bytes."""
+
+    name: str
+    path: Path
+    archive: _Archive | None = field(default=None, repr=False)
+    refusal: Refusal | None = None
+
+    def read(self) -> Path | bytes:
+        """What `open_image` takes.
+
+        Raises:
+            Refusal: if an entry of an archive is encrypted, damaged or too large, or there is no such file.
+        """
+        if self.refusal:
+            raise self.refusal
+        return self.archive.read(self) if self.archive else self.path
+
+
+class _Archive:
+    """A zip that stays open while its photos are read, from any thread; nothing of it is ever unpacked to disk."""
+
+    def __init__(self, path: Path) -> None:
+        self.file = zipfile.ZipFile(path)
+        self.lock = threading.Lock()
+
+    def read(self, photo: Photo) -> bytes:
+        entry = str(photo.path)
+        try:
+            with self.lock, self.file.open(entry) as stream:
+                # The size in the header is only what the archive claims: count while reading.
+                data = stream.read(MAX_FILE_BYTES + 1)
+        except RuntimeError:
+            raise Refusal(
+                "zip.encrypted", "{name} is encrypted; make a zip without a password.", name=photo.name
+            ) from None
+        except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError, ValueError):
+            raise Refusal(
+                "zip.entry",
+                "{name} can't be unpacked: the archive is damaged there; make the zip again.",
+                name=photo.name,
+            ) from None
+        except Exception as error:  # zlib.error and lzma.LZMAError share no base but this one
+            raise Refusal(
+                "zip.entry",
+                "{name} can't be unpacked: the archive is damaged there; make the zip again.",
+                name=photo.name,
+            ) from error
+        if len(data) > MAX_FILE_BYTES:
+            raise Refusal(
+                "zip.large", "{name} unpacks to more than {limit} MB, which no photo does; leave it out.",
+                name=photo.name, limit=MAX_FILE_BYTES // 1024**2,
+            )  # fmt: skip
+        return data
+
+
+def find_photos(paths: Iterable[str | Path]) -> list[Photo]:
+    """The photos in files, folders (with all below) and zips, in the order given; inside a folder, by name.
+
+    Folders and zips give their image files; a file named outright is taken whatever it is, so that it gets its row.
+    What can't be opened at all becomes one photo whose `read` says why.
+
+    Args:
+        paths: files, folders or zip archives.
+
+    Raises:
+        Nothing: every refusal waits in the photo that it belongs to.
+    """
+    return [photo for path in paths for photo in _expand(Path(path))]
+
+
+def _expand(path: Path) -> Iterator[Photo]:
+    if path.is_dir():
+        found = [
+            Photo(str(file), file)
+            for file in sorted(path.rglob("*"))
+            if _is_photo(file.relative_to(path)) and file.is_file()
+        ]
+        yield from found or [
+            _refused(path, "photos.empty", "{name} holds no images; name a folder or a zip with some in it.")
+        ]
+    elif path.suffix.lower() == ".zip" or (path.suffix.lower() not in image_suffixes() and zipfile.is_zipfile(path)):
+        yield from _expand_zip(path)
+    else:
+        yield Photo(str(path), path)
+
+
+def _expand_zip(path: Path) -> Iterator[Photo]:
+    try:
+        archive = _Archive(path)
+    except FileNotFoundError:
+        yield _refused(path, "image.missing", "There is no file {name}; check the path.")
+        return
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        yield _refused(path, "zip.broken", "{name} is not a zip archive or is cut off; make or download it again.")
+        return
+    names = archive.file.namelist()
+    if len(names) > MAX_ENTRIES:
+        yield _refused(path, "zip.entries", "{name} has more than {limit} entries; split it.", limit=MAX_ENTRIES)
+        return
+    found = [Photo(f"{path}/{name}", Path(name), archive) for name in names if _is_photo(PurePosixPath(name))]
+    yield from found or [
+        _refused(path, "photos.empty", "{name} holds no images; name a folder or a zip with some in it.")
+    ]
+
+
+def _refused(path: Path, code: str, sentence: str, **facts: object) -> Photo:
+    return Photo(str(path), path, refusal=Refusal(code, sentence, name=path.name or str(path), **facts))
+
+
+def _is_photo(path: PurePosixPath | Path) -> bool:
+    """Whether this is an image by its ending, and not one of the shadows that systems leave beside images."""
+    hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+    return path.suffix.lower() in image_suffixes() and not hidden

@@ -1,0 +1,238 @@
+"""Any image -> RGB -> the tensor that the network was trained for.
+
+`open_image` is the one door for photos: it takes what people really have (rotated by EXIF, palettes, alpha, CMYK,
+16 bits, animations) and refuses, in a sentence, what would harm the process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import math
+import threading
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from resnet.errors import Refusal
+
+ImageLike = str | Path | bytes | Image.Image
+Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"]
+CropMode = Literal["center", "squash"]
+Pixels = npt.NDArray[np.uint8]
+
+#: A photo is decoded whole, so its size bounds our memory: 50 million pixels are 200 MB as RGBA.
+MAX_PIXELS = 50_000_000
+#: Below this there is nothing to see, and a broken file is more likely than a photo.
+MIN_SIDE = 8
+#: Decoding these would start another program (EPS) or needs libraries that pillow loads lazily.
+REFUSED_FORMATS = {"EPS", "WMF", "FPX", "MIC"}
+
+# Large photos are decoded one at a time, whatever the number of visitors.
+LARGE_PIXELS = 12_000_000
+_large_photos = threading.Semaphore(1)
+
+# pillow warns between its limit and twice that; ours is lower and is an error, so the warning says nothing more.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
+@functools.cache
+def image_formats() -> list[str]:
+    """pillow's names of the formats that `open_image` reads."""
+    Image.init()
+    return [name for name in Image.OPEN if name not in REFUSED_FORMATS]
+
+
+@functools.cache
+def image_suffixes() -> frozenset[str]:
+    """Lower-case endings (``".jpg"``) of the files that are taken for images in folders and archives."""
+    readable = set(image_formats())
+    return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in readable)
+
+
+def open_image(source: ImageLike, name: str | None = None) -> Image.Image:
+    """One RGB image, as a person would see it.
+
+    EXIF orientation is applied, transparency is laid over white, 16 bits are scaled to 8, and of an animation the
+    first frame is taken.
+
+    Args:
+        source: a path, the bytes of a file, or an image (which is left as it is).
+        name: what to call it in a refusal; the file's name by default.
+
+    Returns:
+        An image in mode RGB that shares nothing with `source`.
+
+    Raises:
+        Refusal: if it is no image, is broken, is under 8 pixels or over 50 million pixels.
+    """
+    shown = name or (Path(source).name if isinstance(source, str | Path) else "the image")
+    if isinstance(source, Image.Image):
+        return _decode(source, shown)
+    if isinstance(source, str | Path) and Path(source).is_dir():
+        raise Refusal("image.folder", "{name} is a folder, not a photo; choose a file in it.", name=shown)
+    stream: str | Path | io.BytesIO = io.BytesIO(source) if isinstance(source, bytes) else source
+    try:
+        with Image.open(stream, formats=image_formats()) as image:
+            return _decode(image, shown)
+    except Refusal:
+        raise
+    except FileNotFoundError:
+        raise Refusal("image.missing", "There is no file {name}; check the path.", name=shown) from None
+    except PermissionError:
+        raise Refusal("image.unreadable", "{name} may not be read; check its permissions.", name=shown) from None
+    except UnidentifiedImageError:
+        raise Refusal(
+            "image.unknown",
+            "{name} is not an image that can be read here; save it as JPEG or PNG and try again.",
+            name=shown,
+        ) from None
+    except Image.DecompressionBombError:
+        raise _too_large(shown) from None
+    except Exception:  # a decoder given a broken file raises whatever it likes
+        raise Refusal(
+            "image.broken", "{name} is damaged or cut off; export or download it again and try that copy.", name=shown
+        ) from None
+
+
+def _too_large(name: str) -> Refusal:
+    return Refusal(
+        "image.large", "{name} has more than {limit} million pixels; make it smaller and try again.",
+        name=name, limit=MAX_PIXELS // 1_000_000,
+    )  # fmt: skip
+
+
+def _decode(image: Image.Image, name: str) -> Image.Image:
+    width, height = image.size
+    if min(width, height) < MIN_SIDE:
+        raise Refusal(
+            "image.small", "{name} is {width} x {height} pixels; a photo needs at least {limit} on each side.",
+            name=name, width=width, height=height, limit=MIN_SIDE,
+        )  # fmt: skip
+    if width * height > MAX_PIXELS and image.format == "JPEG":
+        image.draft("RGB", (width // 2, height // 2))  # a JPEG decodes at half size for a quarter of the memory
+        width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise _too_large(name)
+    if width * height > LARGE_PIXELS:
+        with _large_photos:
+            return _to_rgb(image)
+    return _to_rgb(image)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    image.load()
+    with contextlib.suppress(SyntaxError, ValueError, TypeError, ZeroDivisionError):  # of a broken EXIF block
+        image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+        return _scale_to_8_bits(image).convert("RGB")
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        white = Image.new("RGBA", layer.size, "white")
+        white.alpha_composite(layer)
+        return white.convert("RGB")
+    return image.convert("RGB")
+
+
+def _scale_to_8_bits(image: Image.Image) -> Image.Image:
+    """16-bit, 32-bit and floating-point grey to 8 bits, by the range that such files use (pillow would clip)."""
+    values = np.asarray(image).astype(np.float32)
+    top = float(values.max()) if values.size else 0.0
+    if image.mode.startswith("I;16"):
+        white = 65535.0
+    elif image.mode == "F":
+        white = 1.0 if top <= 1.0 else max(top, 255.0)
+    else:
+        white = 255.0 if top <= 255 else max(top, 65535.0)
+    return Image.fromarray(np.clip(values / white * 255 + 0.5, 0, 255).astype(np.uint8))
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How a checkpoint wants to see photos when it is evaluated; timm's `pretrained_cfg` in six fields.
+
+    Args:
+        size: side of the square that the network sees, in pixels.
+        interpolation: the filter of the resize.
+        crop_pct: side of the crop as a share of the resized short side.
+        crop_mode: ``"center"`` keeps the aspect and cuts off the rest, ``"squash"`` changes the aspect first.
+        mean: of each channel, 0..1.
+        std: of each channel, 0..1.
+
+    Raises:
+        ValueError: if a number is outside its range.
+    """
+
+    size: int = 224
+    interpolation: Interpolation = "bilinear"
+    crop_pct: float = 0.875
+    crop_mode: CropMode = "center"
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+    def __post_init__(self) -> None:
+        if not 32 <= self.size <= 1024:
+            raise ValueError(f"the image size is {self.size}; it must be from 32 to 1024 pixels")
+        if not 0 < self.crop_pct <= 1:
+            raise ValueError(f"crop_pct is {self.crop_pct}; it must be above 0 and at most 1")
+        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+            raise ValueError("mean and std need three numbers each, and no std may be 0")
+
+    @property
+    def resize(self) -> int:
+        """Length in pixels that the short side is resized to before the crop, as timm counts it."""
+        return math.floor(self.size / self.crop_pct)
+
+    def crop_box(self, width: int, height: int) -> tuple[float, float, float, float]:
+        """The region (left, top, right, bottom) of a photo, in its own pixels, that the network sees."""
+        resized_width = resized_height = self.resize
+        if self.crop_mode == "center":  # the short side becomes `resize`, the long one follows, rounded down
+            if width <= height:
+                resized_height = int(self.resize * height / width)
+            else:
+                resized_width = int(self.resize * width / height)
+        left, top = round((resized_width - self.size) / 2.0), round((resized_height - self.size) / 2.0)
+        across, down = width / resized_width, height / resized_height
+        return left * across, top * down, (left + self.size) * across, (top + self.size) * down
+
+    def crop(self, image: Image.Image) -> Image.Image:
+        """RGB image of any size -> the ``size x size`` RGB image that the network sees.
+
+        Resizing to `resize` and cutting out the centre gives the same pixels; this way the rest is never computed,
+        however long the photo is.
+        """
+        filter_ = Image.Resampling[self.interpolation.upper()]
+        box = self.crop_box(*image.size)
+        if box == (0, 0, *image.size) and image.size == (self.size, self.size):
+            return image
+        # Rounding may put the corner a hair outside of the photo, which pillow refuses.
+        box = (max(box[0], 0.0), max(box[1], 0.0), min(box[2], float(image.width)), min(box[3], float(image.height)))
+        return image.resize((self.size, self.size), filter_, box=box)
+
+    def pixels(self, image: Image.Image) -> Pixels:
+        """RGB image -> ``(size, size, 3)`` uint8."""
+        return np.asarray(self.crop(image))
+
+    def normalize(self, pixels: Sequence[Pixels], device: torch.device | str = "cpu") -> Tensor:
+        """Crops, each ``(size, size, 3)`` uint8 -> ``(N, 3, size, size)`` float32 in channels-last memory."""
+        batch = torch.from_numpy(np.stack(pixels)).to(device).permute(0, 3, 1, 2).float()
+        mean = torch.tensor(self.mean, device=device).view(3, 1, 1)
+        std = torch.tensor(self.std, device=device).view(3, 1, 1)
+        return batch.div_(255).sub_(mean).div_(std)
+
+    def __call__(self, image: ImageLike) -> Tensor:
+        """One image -> ``(3, size, size)`` float32.
+
+        Raises:
+            Refusal: as `open_image` does.
+        """
+        return self.normalize([self.pixels(open_image(image))])[0].contiguous()

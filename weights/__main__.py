@@ -1,0 +1,102 @@
+"""``python -m weights list | fetch NAME | show NAME``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Never
+
+from tqdm.auto import tqdm
+
+from resnet.errors import Refusal
+from weights.catalog import entries
+from weights.checkpoint import Checkpoint
+from weights.hub import Hub, Progress
+from weights.load import load
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code: 0, or 1 where a checkpoint could not be had."""
+    parser = argparse.ArgumentParser(
+        prog="python -m weights", description="ResNet checkpoints: what there is, fetched and verified."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("list", help="the catalogue").add_argument(
+        "--json", action="store_true", help="one object a line"
+    )
+    for name, text in (("fetch", "download a checkpoint and verify it"), ("show", "the facts of a checkpoint")):
+        command = commands.add_parser(name, help=text)
+        command.add_argument("name", help="a name of the list, owner/name[@revision], a folder or a .pth file")
+        command.add_argument("--json", action="store_true", help="the facts as one JSON object")
+        command.add_argument("--cache-dir", help="where files are kept (default: the Hub client's cache)")
+    args = parser.parse_args(argv)
+    if args.command == "list":
+        _list(args.json)
+        return 0
+    try:
+        with _Bar() as bar:
+            checkpoint = load(args.name, hub=Hub(cache_dir=args.cache_dir), progress=bar)
+    except Refusal as refusal:
+        print(refusal, file=sys.stderr)
+        return 1
+    if checkpoint.source.from_cache:
+        print("The Hub can't be reached; this is the version in the cache.", file=sys.stderr)
+    if args.json:
+        print(json.dumps(checkpoint.facts(), ensure_ascii=False))
+    elif args.command == "fetch":
+        print(checkpoint.source.path)
+    else:
+        _show(checkpoint)
+    return 0
+
+
+def _list(as_json: bool) -> None:
+    if as_json:
+        for entry in entries():
+            print(json.dumps({**vars(entry), "megabytes": round(entry.megabytes, 1)}, ensure_ascii=False))
+        return
+    group = ""
+    for entry in entries():
+        if entry.group != group:
+            group = entry.group
+            print(f"\n{group}")
+        top1 = f"{entry.top1:.1f} %" if entry.top1 is not None else "-"
+        print(
+            f"  {entry.name:26}{entry.parameters / 1e6:6.1f} M {entry.megabytes:6.0f} MB  top-1 {top1:>6}  "
+            f"{entry.license:13} {entry.good_for}"
+        )
+    print("\nTop-1: published accuracy on ImageNet. Any other owner/name[@revision] on the Hub works as well.")
+
+
+def _show(checkpoint: Checkpoint) -> None:
+    facts = checkpoint.facts()
+    labels = checkpoint.label_names
+    facts["label_names"] = (
+        ", ".join(labels[:10]) + (f" … ({len(labels)} in all)" if len(labels) > 10 else "") or "none (a base)"
+    )
+    facts["parameters"] = f"{checkpoint.config.num_parameters:,}"
+    facts["none_of_these"] = f"{checkpoint.rule.score} below {checkpoint.rule.threshold}"
+    for key, value in facts.items():
+        if value is not None:
+            print(f"{key:15} {value}")
+
+
+class _Bar:
+    """A progress bar on stderr, where that is a terminal."""
+
+    def __enter__(self) -> Progress:
+        self.bar: tqdm[Never] = tqdm(unit="B", unit_scale=True, disable=not sys.stderr.isatty(), leave=False)
+        return self._update
+
+    def __exit__(self, *exc: object) -> None:
+        self.bar.close()
+
+    def _update(self, done: int, total: int, file: str) -> None:
+        self.bar.total = total
+        self.bar.set_description(file, refresh=False)
+        self.bar.update(done - self.bar.n)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,344 @@
+"""`Checkpoint`: weights with all that makes them usable; and the folder that it is saved as, which timm reads too."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import save_torch_state_dict
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from resnet.classifier import DEFAULT_RULE, Classifier, NoneOfThese
+from resnet.config import ResNetConfig, variant_name
+from resnet.errors import Refusal
+from resnet.network import ResNet
+from resnet.preprocess import Preprocess
+from weights import layouts
+
+CONFIG, PREPROCESSOR, CLASS_INDICES = "config.json", "preprocessor_config.json", "class_indices.json"
+SAFETENSORS, INDEX, BIN = "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"
+#: Larger files don't travel in plain git on the Hub.
+SHARD_BYTES = 8_500_000
+#: A checkpoint's small files are read whole; none of them is ever near this.
+MAX_JSON_BYTES = 16 * 1024**2
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a checkpoint came from: `name` as it was asked for; repository, revision and commit where it was the Hub.
+
+    `from_cache` says that the Hub could not be asked, so that this is the last known version.
+    """
+
+    name: str
+    repo: str | None = None
+    revision: str | None = None
+    commit: str | None = None
+    path: Path | None = None
+    from_cache: bool = False
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained ResNet: what to build, its weights in fp32 under torchvision's keys, and how to use it.
+
+    `raw_config` is the `config.json` that it was read from: what we don't know in it survives a write.
+    """
+
+    config: ResNetConfig
+    state_dict: Mapping[str, Tensor] = field(repr=False)
+    preprocess: Preprocess
+    label_names: tuple[str, ...]
+    temperature: float = 1.0
+    rule: NoneOfThese = DEFAULT_RULE
+    layout: layouts.Layout = "timm"
+    license: str | None = None
+    source: Source = field(default_factory=lambda: Source(""))
+    raw_config: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def network(self) -> ResNet:
+        """The network with these weights, in evaluation mode, sharing no memory with the checkpoint."""
+        with torch.device("meta"):
+            network = ResNet(self.config)
+        network.to_empty(device="cpu")
+        network.load_state_dict(dict(self.state_dict))
+        return network.eval()
+
+    def classifier(self, device: torch.device | str | None = None) -> Classifier:
+        """Ready to name photos.
+
+        Args:
+            device: where to compute; the GPU by default where there is one.
+        """
+        return Classifier(self.network(), self.preprocess, self.label_names, self.temperature, self.rule, device)
+
+    @property
+    def architecture(self) -> str:
+        """The variant's name, or its depths where it has none."""
+        name = variant_name(self.config)
+        return name or f"ResNet ({self.config.block}, {'-'.join(map(str, self.config.depths))})"
+
+    def facts(self) -> dict[str, object]:
+        """What there is to say of it, ready for JSON."""
+        source = self.source
+        return {
+            "name": source.name,
+            "architecture": self.architecture,
+            "layout": self.layout,
+            "parameters": self.config.num_parameters,
+            "num_classes": len(self.label_names),
+            "num_features": self.config.num_features,
+            "input_size": self.preprocess.size,
+            "interpolation": self.preprocess.interpolation,
+            "crop_pct": self.preprocess.crop_pct,
+            "stride_in_1x1": self.config.stride_in_1x1,
+            "temperature": self.temperature,
+            "none_of_these": {"score": self.rule.score, "threshold": self.rule.threshold},
+            "license": self.license,
+            "repo": source.repo,
+            "revision": source.revision,
+            "commit": source.commit,
+            "path": str(source.path) if source.path else None,
+            "from_cache": source.from_cache,
+            "label_names": list(self.label_names),
+        }
+
+
+# -- reading -----------------------------------------------------------------------------------------------------------
+
+
+def read_json(path: Path, name: str) -> dict[str, Any]:
+    """A JSON object from a small file.
+
+    Raises:
+        Refusal: if it is no JSON object.
+    """
+    try:
+        if path.stat().st_size > MAX_JSON_BYTES:
+            raise ValueError("too large")
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        data = None
+    if not isinstance(data, dict):
+        raise Refusal(
+            "weights.json",
+            "{file} of {name} is not a JSON object; fetch it again or mend it.",
+            file=path.name,
+            name=name,
+        )
+    return data
+
+
+def read_weights(path: Path, name: str) -> layouts.State:
+    """A ``.safetensors`` or a pickled state dict -> a state dict with torchvision's keys in fp32.
+
+    Raises:
+        Refusal: if it is damaged, or could only be read by running code that is inside of it.
+    """
+    loaded: object
+    try:
+        if path.suffix == ".safetensors":
+            loaded = load_file(path)
+        else:
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "Weights only load failed" in str(error):
+            raise Refusal(
+                "weights.pickle", "{file} of {name} is a pickle that holds more than tensors and could run code, so it "
+                "is not opened; ask for a safetensors file or save its `state_dict()`.", file=path.name, name=name,
+            ) from None  # fmt: skip
+        raise _broken(path, name) from None
+    except MemoryError:
+        raise Refusal("weights.memory", "{name} does not fit into this machine's memory.", name=name) from None
+    except (SafetensorError, RuntimeError, EOFError, ValueError, KeyError, OSError):
+        raise _broken(path, name) from None
+    return layouts.to_torchvision_keys(loaded, name)
+
+
+def _broken(path: Path, name: str) -> Refusal:
+    return Refusal(
+        "weights.broken", "{file} of {name} is damaged or cut off; fetch or copy it again.", file=path.name, name=name
+    )
+
+
+def read_folder(folder: Path, name: str | None = None, source: Source | None = None) -> Checkpoint:
+    """A folder as the Hub has it (timm's, transformers' or ours, sharded or not) -> Checkpoint.
+
+    Raises:
+        Refusal: if something of it is missing, damaged, or no ResNet.
+    """
+    name = name or folder.name
+    files = {file.name for file in folder.iterdir()}
+    if CONFIG not in files:
+        raise Refusal(
+            "weights.no_config", "{name} has no config.json, so nothing says what it is; name a model's folder or its "
+            ".pth file.",
+            name=name,
+        )  # fmt: skip
+    config = read_json(folder / CONFIG, name)
+    preprocessor = read_json(folder / PREPROCESSOR, name) if PREPROCESSOR in files else None
+    indices = read_json(folder / CLASS_INDICES, name) if CLASS_INDICES in files else None
+    described = layouts.describe(name, config, preprocessor, indices)
+    state: layouts.State = {}
+    for part in weight_files(files, name, lambda file: read_json(folder / file, name)):
+        state |= read_weights(folder / part, name)
+    return _checkpoint(described, state, name, source or Source(name, path=folder.resolve()), config)
+
+
+def weight_files(files: set[str], name: str, read_index: Any) -> list[str]:
+    """Which of a folder's files hold the weights: safetensors first, then shards, then a pickled state dict.
+
+    Raises:
+        Refusal: if there are none, or the index names others than are there.
+    """
+    if SAFETENSORS in files:
+        return [SAFETENSORS]
+    if INDEX in files:
+        shards = sorted({str(shard) for shard in dict(read_index(INDEX).get("weight_map") or {}).values()})
+        absent = [shard for shard in shards if shard not in files or not shard.endswith(".safetensors")]
+        if shards and not absent:
+            return shards
+        raise Refusal(
+            "weights.shards", "{name} is incomplete: its index names {missing}, which is not there; fetch "
+            "or copy it again.",
+            name=name, missing=", ".join(absent[:3]) or "no file",
+        )  # fmt: skip
+    if BIN in files:
+        return [BIN]
+    raise Refusal(
+        "weights.none", "{name} holds no weights ({wanted}); choose another model.",
+        name=name, wanted=f"{SAFETENSORS} or {BIN}",
+    )  # fmt: skip
+
+
+def read_file(path: Path) -> Checkpoint:
+    """One ``.pth`` or ``.safetensors`` file, as the tutorial's scripts leave it, with a `class_indices.json` beside it.
+
+    Raises:
+        Refusal: if it holds no ResNet, or its names don't match its outputs.
+    """
+    name = path.name
+    state = read_weights(path, name)
+    config = layouts.config_from_shapes(state, name)
+    indices = path.parent / CLASS_INDICES
+    try:
+        labels = layouts.by_index(read_json(indices, name)) if indices.is_file() else None
+    except ValueError as error:
+        raise Refusal(
+            "weights.config",
+            "The config of {name} can't be understood ({reason}); choose another model.",
+            name=name,
+            reason=str(error),
+        ) from None
+    if labels and len(labels) != config.num_classes and config.num_classes == 1000:
+        labels = None  # the tutorial keeps `resnet34-pre.pth` (ImageNet) beside the flowers' class_indices.json
+    described = layouts.Description("pth", config, Preprocess(), layouts.label_names(name, config, labels))
+    return _checkpoint(described, state, name, Source(str(path), path=path.resolve()), {})
+
+
+def _checkpoint(
+    described: layouts.Description, state: layouts.State, name: str, source: Source, raw: Mapping[str, Any]
+) -> Checkpoint:
+    return Checkpoint(
+        described.config,
+        layouts.check_fit(described.config, state, name),
+        described.preprocess,
+        described.label_names,
+        described.temperature,
+        described.rule,
+        described.layout,
+        described.license,
+        source,
+        raw,
+    )
+
+
+# -- writing -----------------------------------------------------------------------------------------------------------
+
+
+def to_config(checkpoint: Checkpoint) -> dict[str, Any]:
+    """`config.json` as timm reads it; ours is under `resnet_demo`; what was there before and isn't ours stays."""
+    network, preprocess = checkpoint.config, checkpoint.preprocess
+    timm_like = checkpoint.layout == "timm"
+    raw = dict(checkpoint.raw_config) if timm_like else {}
+    name = variant_name(network)
+    architecture = name or ("resnet18" if network.block == "basic" else "resnet50")
+    args = {"layers": list(network.depths)} if name is None else {}
+    if name is None and (network.groups, network.width_per_group) != (1, 64):
+        args |= {"cardinality": network.groups, "base_width": network.width_per_group}  # type: ignore[dict-item]
+    known_args = {key: value for key, value in (raw.get("model_args") or {}).items() if key in layouts.TIMM_IGNORED}
+    num_classes = len(checkpoint.label_names)
+    cfg = dict(raw.get("pretrained_cfg") or {})
+    for stale in ("test_input_size", "test_crop_pct", "label_names", "labels"):
+        cfg.pop(stale, None)
+    cfg |= {
+        "input_size": [3, preprocess.size, preprocess.size],
+        "interpolation": preprocess.interpolation,
+        "crop_pct": preprocess.crop_pct,
+        "crop_mode": preprocess.crop_mode,
+        "mean": list(preprocess.mean),
+        "std": list(preprocess.std),
+        "num_classes": num_classes,
+        "first_conv": "conv1",
+        "classifier": "fc",
+    }
+    if checkpoint.license:
+        cfg["license"] = checkpoint.license
+    config = {
+        **raw,
+        "architecture": architecture,
+        "num_classes": num_classes,
+        "num_features": network.num_features,
+        "global_pool": "avg",
+        "label_names": list(checkpoint.label_names),
+        "pretrained_cfg": cfg,
+        "resnet_demo": {
+            **(raw.get("resnet_demo") or {}),
+            "stride_in_1x1": network.stride_in_1x1,
+            "temperature": checkpoint.temperature,
+            "none_of_these": {"score": checkpoint.rule.score, "threshold": checkpoint.rule.threshold},
+        },
+    }
+    config.pop("model_args", None)
+    if args or known_args:
+        config["model_args"] = {**known_args, **args}
+    if not checkpoint.label_names:
+        config.pop("label_names")
+    return config
+
+
+def write_folder(checkpoint: Checkpoint, folder: Path, half: bool = True) -> None:
+    """Save as a folder that `read_folder` and timm read; other files in it (card, metrics) stay.
+
+    Args:
+        checkpoint: what to save.
+        folder: made if it isn't there.
+        half: convolutions and classifier as fp16, half the size; BatchNorm stays fp32, whose statistics need it.
+
+    Raises:
+        OSError: if it can't be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {
+        key: (value.half() if half and value.is_floating_point() and not _is_norm(key) else value).clone().contiguous()
+        for key, value in checkpoint.state_dict.items()
+    }
+    save_torch_state_dict(state, folder, filename_pattern="model{suffix}.safetensors", max_shard_size=SHARD_BYTES)
+    _write_json(folder / CONFIG, to_config(checkpoint))
+    if checkpoint.label_names:
+        _write_json(folder / CLASS_INDICES, {str(index): label for index, label in enumerate(checkpoint.label_names)})
+
+
+def _is_norm(key: str) -> bool:
+    return ".bn" in f".{key}" or ".downsample.1." in key
+
+
+def _write_json(path: Path, data: object) -> None:
+    path.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
