@@ -59,8 +59,8 @@ class NoneOfThese:
 
     Scores, all computed from one photo's logits ``z`` over K classes:
 
-    - ``"probability"``: ``(max softmax(z / T) - 1/K) / (1 - 1/K)``, the confidence above chance, 0..1
-      (Hendrycks & Gimpel, https://arxiv.org/abs/1610.02136);
+    - ``"probability"``: ``(max softmax(z) - 1/K) / (1 - 1/K)``, the confidence above chance, 0..1, before any
+      temperature (Hendrycks & Gimpel, https://arxiv.org/abs/1610.02136);
     - ``"max_logit"``: ``max z`` (Hendrycks et al., https://arxiv.org/abs/1911.11132);
     - ``"energy"``: ``log sum exp z`` (Liu et al., https://arxiv.org/abs/2010.03759).
 
@@ -70,14 +70,14 @@ class NoneOfThese:
     score: Literal["probability", "max_logit", "energy"] = "probability"
     threshold: float = 0.1
 
-    def scores(self, logits: Tensor, temperature: float) -> Tensor:
+    def scores(self, logits: Tensor) -> Tensor:
         """``(N, K)`` logits -> ``(N,)`` scores; low where the photo is unlike what the network was trained on."""
         if self.score == "max_logit":
             return logits.amax(1)
         if self.score == "energy":
             return logits.logsumexp(1)
         chance = 1 / logits.shape[1]
-        return (logits.div(temperature).softmax(1).amax(1) - chance) / max(1 - chance, 1e-6)
+        return (logits.softmax(1).amax(1) - chance) / max(1 - chance, 1e-6)
 
 
 #: For checkpoints that bring no rule of their own.
@@ -174,7 +174,7 @@ class Classifier:
     def _name(self, rows: Sequence[_Row], logits: Tensor, top_k: int) -> Iterator[Classification]:
         probabilities = logits.div(self.temperature).softmax(1)
         top = probabilities.topk(max(1, min(top_k, len(self.label_names))))
-        unlike = self.rule.scores(logits, self.temperature) < self.rule.threshold
+        unlike = self.rule.scores(logits) < self.rule.threshold
         ranked = probabilities.topk(min(2, len(self.label_names))).values
         close = ranked[:, -1] * 2 > ranked[:, 0] if ranked.shape[1] == 2 else torch.zeros(len(ranked), dtype=torch.bool)
         known = 0

@@ -24,7 +24,7 @@ from weights import layouts
 
 CONFIG, PREPROCESSOR, CLASS_INDICES = "config.json", "preprocessor_config.json", "class_indices.json"
 SAFETENSORS, INDEX, BIN = "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"
-#: Larger files don't travel in plain git on the Hub.
+#: Larger files don't travel in plain git on the Hub: the shipped checkpoint is sharded at this size.
 SHARD_BYTES = 8_500_000
 #: A checkpoint's small files are read whole; none of them is ever near this.
 MAX_JSON_BYTES = 16 * 1024**2
@@ -314,13 +314,14 @@ def to_config(checkpoint: Checkpoint) -> dict[str, Any]:
     return config
 
 
-def write_folder(checkpoint: Checkpoint, folder: Path, half: bool = True) -> None:
+def write_folder(checkpoint: Checkpoint, folder: Path, half: bool = True, shard_bytes: int | None = None) -> None:
     """Save as a folder that `read_folder` and timm read; other files in it (card, metrics) stay.
 
     Args:
         checkpoint: what to save.
         folder: made if it isn't there.
         half: convolutions and classifier as fp16, half the size; BatchNorm stays fp32, whose statistics need it.
+        shard_bytes: largest size of one file of weights; a single file by default, since timm reads no shards.
 
     Raises:
         OSError: if it can't be written.
@@ -330,7 +331,11 @@ def write_folder(checkpoint: Checkpoint, folder: Path, half: bool = True) -> Non
         key: (value.half() if half and value.is_floating_point() and not _is_norm(key) else value).clone().contiguous()
         for key, value in checkpoint.state_dict.items()
     }
-    save_torch_state_dict(state, folder, filename_pattern="model{suffix}.safetensors", max_shard_size=SHARD_BYTES)
+    total = sum(value.numel() * value.element_size() for value in state.values())
+    pattern = "model{suffix}.safetensors"
+    save_torch_state_dict(state, folder, filename_pattern=pattern, max_shard_size=shard_bytes or total)
+    for part in folder.glob("model*.safetensors"):
+        part.chmod(0o644)  # written through a temporary file, which only its owner may read
     _write_json(folder / CONFIG, to_config(checkpoint))
     if checkpoint.label_names:
         _write_json(folder / CLASS_INDICES, {str(index): label for index, label in enumerate(checkpoint.label_names)})
