@@ -1,0 +1,21 @@
+"""What several test packages need."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder ``shared`` beside the repository: photos and checkpoints that are never copied into it."""
+    folder = ROOT.parent / "shared"
+    if not folder.is_dir():
+        if os.environ.get("CI"):
+            pytest.fail("../shared is absent, and in CI nothing that needs it may be skipped")
+        pytest.skip("../shared is absent")
+    return folder
