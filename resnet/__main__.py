@@ -15,6 +15,7 @@ from tqdm.auto import tqdm
 from resnet.classifier import Classification, Classifier
 from resnet.errors import Refusal
 from resnet.photos import find_photos
+from resnet.rows import header, to_json, to_table
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -69,36 +70,10 @@ def _classify(args: argparse.Namespace) -> int:
             failed += row.refusal is not None
             print(json.dumps(to_json(row), ensure_ascii=False) if args.json else _line(row))
             if table:
-                table.writerow(to_table(row, top_k))
+                table.writerow(to_table(row, row.name, top_k))
     if failed:
         print(f"{failed} of {len(photos)} could not be classified.", file=sys.stderr)
     return 1 if failed else 0
-
-
-def to_json(row: Classification) -> dict[str, Any]:
-    """One row as the terminal's `--json` and the API give it."""
-    if row.refusal:
-        return {"path": row.name, "error": str(row.refusal)}
-    names = [{"label": one.label, "probability": one.probability} for one in row.predictions]
-    return {"path": row.name, "predictions": names}
-
-
-def header(top_k: int) -> list[str]:
-    """Columns of the table: the path, then label and probability of each of the `top_k`, then the error."""
-    names = [f"{what}_{rank}" for rank in range(1, top_k + 1) for what in ("label", "probability")]
-    return ["path", *names, "verdict", "error"]
-
-
-def to_table(row: Classification, top_k: int) -> list[object]:
-    """One row of the table, with as many cells as `header`."""
-    cells: list[object] = [cell for one in row.predictions for cell in (one.label, one.probability)]
-    cells += [""] * (2 * top_k - len(cells))
-    return [row.name, *map(_harmless, cells), "" if row.refusal else row.verdict, str(row.refusal or "")]
-
-
-def _harmless(cell: object) -> object:
-    """A spreadsheet runs a text that begins like a formula; class names come from strangers' checkpoints."""
-    return f"'{cell}" if isinstance(cell, str) and cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
 
 
 @contextlib.contextmanager

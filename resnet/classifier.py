@@ -10,7 +10,7 @@ import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
 import torch
@@ -44,13 +44,15 @@ class Classification:
     """What became of one image: its `top_k` predictions, best first, with a verdict; or the refusal instead.
 
     `verdict` is ``"close"`` where the second name has more than half the probability of the first, ``"none"`` where
-    the photo may show none of the classes, and ``"clear"`` otherwise.
+    the photo may show none of the classes, and ``"clear"`` otherwise. `crop` is what the network saw, ``(size, size,
+    3)`` uint8, where it was asked to be kept.
     """
 
     name: str
     predictions: tuple[Prediction, ...] = ()
     verdict: Verdict = "clear"
     refusal: Refusal | None = None
+    crop: Pixels | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -134,12 +136,12 @@ class Classifier:
         return list(self.predict_iter(images, top_k, batch_size))
 
     def predict_iter(
-        self, images: Iterable[ImageLike | Photo], top_k: int = 5, batch_size: int = 32
+        self, images: Iterable[ImageLike | Photo], top_k: int = 5, batch_size: int = 32, keep_crops: bool = False
     ) -> Iterator[Classification]:
         """As `predict`, yielding each row as soon as it is known; images are read a few batches ahead, no more."""
         self._require_classifier()
         for rows, logits in self._batches(images, batch_size, self.network):
-            yield from self._name(rows, logits, top_k)
+            yield from self._name(rows, logits, top_k, keep_crops)
 
     def features(self, images: Iterable[ImageLike], batch_size: int = 32) -> Tensor:
         """Images -> ``(N, num_features)`` pooled features, what the classifier reads.
@@ -171,7 +173,7 @@ class Classifier:
                 "classes of your own.",
             )
 
-    def _name(self, rows: Sequence[_Row], logits: Tensor, top_k: int) -> Iterator[Classification]:
+    def _name(self, rows: Sequence[_Row], logits: Tensor, top_k: int, keep_crops: bool) -> Iterator[Classification]:
         probabilities = logits.div(self.temperature).softmax(1)
         top = probabilities.topk(max(1, min(top_k, len(self.label_names))))
         unlike = self.rule.scores(logits) < self.rule.threshold
@@ -186,9 +188,8 @@ class Classifier:
                 Prediction(self.label_names[index], probability, index)
                 for probability, index in zip(top.values[known].tolist(), top.indices[known].tolist(), strict=True)
             )
-            yield Classification(
-                row.name, predictions, "none" if unlike[known] else "close" if close[known] else "clear"
-            )
+            verdict: Verdict = "none" if unlike[known] else "close" if close[known] else "clear"
+            yield Classification(row.name, predictions, verdict, crop=row.crop if keep_crops else None)
             known += 1
 
     def _batches(

@@ -1,0 +1,1 @@
+"""The page: one module a tab. Only here is gradio imported, app.py aside."""

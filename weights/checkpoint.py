@@ -63,12 +63,16 @@ class Checkpoint:
     source: Source = field(default_factory=lambda: Source(""))
     raw_config: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
-    def network(self) -> ResNet:
-        """The network with these weights, in evaluation mode, sharing no memory with the checkpoint."""
+    def network(self, share: bool = False) -> ResNet:
+        """The network with these weights, in evaluation mode.
+
+        Args:
+            share: whether its parameters are the checkpoint's own tensors (half the memory) or copies.
+        """
         with torch.device("meta"):
             network = ResNet(self.config)
-        network.to_empty(device="cpu")
-        network.load_state_dict(dict(self.state_dict))
+        state = self.state_dict if share else {key: value.clone() for key, value in self.state_dict.items()}
+        network.load_state_dict(dict(state), assign=True)
         return network.eval()
 
     def classifier(self, device: torch.device | str | None = None) -> Classifier:
@@ -77,7 +81,9 @@ class Checkpoint:
         Args:
             device: where to compute; the GPU by default where there is one.
         """
-        return Classifier(self.network(), self.preprocess, self.label_names, self.temperature, self.rule, device)
+        return Classifier(
+            self.network(share=True), self.preprocess, self.label_names, self.temperature, self.rule, device
+        )
 
     @property
     def architecture(self) -> str:

@@ -1,0 +1,52 @@
+"""Start the page: ``python app.py``, then http://127.0.0.1:7860."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # nothing leaves this machine unasked
+
+from resnet.errors import Refusal
+from ui.models import Models
+from ui.page import build, launch_options
+from weights.catalog import FLOWERS
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="A page that names what is in a photo with a ResNet.")
+    parser.add_argument(
+        "--host",
+        default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"),
+        help="address to listen on (default: this machine alone)",
+    )
+    parser.add_argument(
+        "--port", type=int, default=int(os.environ.get("GRADIO_SERVER_PORT", "7860")), help="default: 7860"
+    )
+    parser.add_argument("--share", action="store_true", help="also open a public link through Gradio")
+    parser.add_argument(
+        "--model",
+        default=FLOWERS,
+        metavar="NAME",
+        help="model chosen at first: a name of the list, owner/name[@revision], a folder or a .pth file",
+    )
+    args = parser.parse_args(argv)
+    models = Models(trusted=(args.model,))
+    try:
+        models.get(args.model)  # a model that can't be had is said here, not on the page
+    except Refusal as refusal:
+        print(refusal, file=sys.stderr)
+        return 2
+    try:
+        build(args.model, models).launch(
+            server_name=args.host, server_port=args.port, share=args.share, **launch_options()
+        )
+    except OSError as error:
+        print(f"The page can't listen on {args.host}:{args.port} ({error}); try another --port.", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

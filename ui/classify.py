@@ -1,0 +1,465 @@
+"""The Classify tab: one photo with its names, where they were seen and how sure it is; and many photos at once."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import html
+import logging
+import os
+import tempfile
+import time
+from abc import ABCMeta
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import torch
+from gradio.component_meta import ComponentMeta
+from PIL import Image
+
+from resnet.classifier import Classification
+from resnet.errors import Refusal
+from resnet.explain import grad_cam
+from resnet.photos import Photo, find_photos
+from resnet.rows import header, to_table
+from ui.drawing import data_uri, overlay, thumbnail
+from ui.models import Loaded, Models
+from ui.texts import Markup, both, label, sentence
+from weights.catalog import CATALOG, FLOWERS, entries
+
+log = logging.getLogger(__name__)
+
+#: Names that the slider offers at most.
+MAX_TOP_K = 10
+#: Photos in one table; more belong into the terminal.
+MAX_PHOTOS = 2_000
+
+
+class _NoStub(ComponentMeta):
+    """Gradio writes a stub file beside the source of each new component class; a page leaves its own code alone."""
+
+    def __new__(cls, name: str, bases: tuple[type, ...], attributes: dict[str, Any]) -> Any:
+        return ABCMeta.__new__(cls, name, bases, attributes)
+
+
+class PhotoInput(gr.Image, metaclass=_NoStub):
+    """An image component that hands over the uploaded file as it is, so that `open_image` alone decides about it."""
+
+    is_template = True  # the same front end as gr.Image
+
+    def preprocess(self, payload: Any) -> str | None:
+        """The path of the upload, which Gradio has checked to be one; nothing is decoded here."""
+        return payload.path if payload is not None else None
+
+
+def build(models: Models, default_model: str) -> None:
+    """Draw the tab inside of the current Blocks and connect it."""
+    with gr.Row(equal_height=True):
+        model = gr.Dropdown(
+            choices=_choices(models.trusted),
+            value=default_model,
+            label=label("model.label"),
+            info=label("model.info"),
+            allow_custom_value=True,
+            filterable=True,
+            scale=3,
+            min_width=280,
+            elem_id="model",
+        )
+        top_k = gr.Slider(
+            1, MAX_TOP_K, value=5, step=1, label=label("top_k.label"), scale=1, min_width=200, elem_id="top-k"
+        )
+    facts = gr.HTML(elem_id="facts", apply_default_css=False)
+
+    with gr.Tabs():
+        with gr.Tab(label("one.tab"), id="one"):
+            photo, answer, pictures = _one_photo()
+        with gr.Tab(label("many.tab"), id="many"):
+            files, start, summary, table, download = _many_photos()
+
+    # The model that is ready for this visitor; None while one loads, so that no result is another model's.
+    ready = gr.State(None)
+
+    # Gradio finds a progress bar by this default, hence the calls in them.
+    async def load(
+        name: str,
+        k: float,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> AsyncIterator[tuple[Any, ...]]:
+        async for update in _load(models, name, int(k), progress):
+            yield update
+
+    def show(path: str | None, name: str | None, k: float) -> tuple[str, str]:
+        return _answer(models, path, name, int(k))
+
+    def explain(path: str | None, name: str | None, event: gr.EventData) -> str:
+        return _pictures_for(models, path, name, int(event.index))
+
+    def classify_all(
+        paths: list[str] | None,
+        name: str | None,
+        k: float,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> Iterator[tuple[Any, ...]]:
+        yield from _table(models, paths or [], name, int(k), progress)
+
+    # Three queues of their own: a model that loads, or a long table, never stands before somebody's photo.
+    quick: dict[str, Any] = {
+        "concurrency_limit": max(2, os.cpu_count() or 1),
+        "concurrency_id": "classify",
+        "api_visibility": "private",
+    }
+    loads: dict[str, Any] = {
+        "fn": load, "inputs": [model, top_k], "outputs": [facts, ready, top_k], "show_progress_on": [facts],
+        "concurrency_limit": None, "api_visibility": "private",
+    }  # fmt: skip
+    shows: dict[str, Any] = {
+        "fn": show, "inputs": [photo, ready, top_k], "outputs": [answer, pictures], "show_progress_on": [answer],
+        **quick,
+    }  # fmt: skip
+    page = gr.context.Context.root_block
+    assert page is not None
+    gr.on([page.load, model.change], **loads).then(**shows)
+    gr.on([photo.change, top_k.release], trigger_mode="always_last", **shows)
+    answer.select(explain, [photo, ready], pictures, show_progress="hidden", **quick)
+    start.click(
+        classify_all, [files, ready, top_k], [summary, table, download], show_progress_on=[summary],
+        concurrency_limit=2, concurrency_id="many", api_visibility="private",
+    )  # fmt: skip
+
+
+def _choices(trusted: tuple[str, ...]) -> list[tuple[str, str]]:
+    """The list's lines: group, name, parameters, download, licence, accuracy."""
+    lines = [(name, name) for name in trusted if name not in CATALOG and name != FLOWERS]
+    for entry in entries():
+        top1 = f" · ImageNet top-1 {entry.top1:.1f} %" if entry.top1 is not None else ""
+        size = f"{entry.parameters / 1e6:.1f} M parameters, {entry.megabytes:.0f} MB"
+        # The name first: on a phone the rest is cut off.
+        lines.append((f"{entry.name} · {entry.group} · {size} · {entry.license}{top1}", entry.name))
+    return lines
+
+
+# -- the parts ---------------------------------------------------------------------------------------------------------
+
+# A bar is a button: choosing it shows where its class was seen. One listener serves whatever bars there are.
+BARS_JS = """
+element.addEventListener('click', (event) => {
+  const bar = event.target.closest('button[data-index]');
+  if (!bar) return;
+  const all = element.querySelectorAll('button[data-index]');
+  all.forEach((one) => one.setAttribute('aria-pressed', String(one === bar)));
+  trigger('select', {index: Number(bar.dataset.index)});
+});
+"""
+
+
+# Choosing a heading sorts by its column, numbers as numbers; choosing it again turns the order round.
+SORT_JS = """
+element.addEventListener('click', (event) => {
+  const button = event.target.closest('th button');
+  if (!button) return;
+  const heading = button.closest('th'), column = heading.cellIndex, body = element.querySelector('tbody');
+  const down = heading.getAttribute('aria-sort') === 'ascending';
+  element.querySelectorAll('th[aria-sort]').forEach((one) => one.removeAttribute('aria-sort'));
+  heading.setAttribute('aria-sort', down ? 'descending' : 'ascending');
+  const key = (row) => row.cells[column].dataset.value ?? row.cells[column].textContent;
+  const order = (one, other) => key(one).localeCompare(key(other), undefined, {numeric: true});
+  body.append(...[...body.rows].sort((one, other) => (down ? -1 : 1) * order(one, other)));
+});
+"""
+
+
+def _one_photo() -> tuple[PhotoInput, gr.HTML, gr.HTML]:
+    with gr.Row():
+        with gr.Column(scale=5, min_width=320):
+            photo = PhotoInput(
+                label=label("photo.label"),
+                sources=["upload", "webcam", "clipboard"],
+                image_mode=None,
+                type="filepath",
+                height=340,
+                elem_id="photo",
+                buttons=["fullscreen"],
+            )
+            gr.Examples(
+                [[gr.media.get_image(name)] for name in ("cheetah.jpg", "lion.jpg", "bus.png", "tower.jpg")],
+                [photo],
+                label=label("examples.label"),
+                api_visibility="private",
+            )
+        with gr.Column(scale=6, min_width=320):
+            answer = gr.HTML(_empty(), js_on_load=BARS_JS, elem_id="answer", apply_default_css=False)
+            pictures = gr.HTML(elem_id="pictures", apply_default_css=False)
+    return photo, answer, pictures
+
+
+def _many_photos() -> tuple[gr.File, gr.Button, gr.HTML, gr.HTML, gr.DownloadButton]:
+    files = gr.File(
+        file_count="multiple", file_types=["image", ".zip"], label=label("many.files"), height=170, elem_id="files"
+    )
+    start = gr.Button(label("many.start"), variant="primary", elem_id="start")
+    summary = gr.HTML(
+        f'<p class="hint summary">{both("many.hint", limit=f"{MAX_PHOTOS:,}")}</p>',
+        elem_id="summary",
+        apply_default_css=False,
+    )
+    table = gr.HTML(visible=False, js_on_load=SORT_JS, elem_id="table", apply_default_css=False)
+    download = gr.DownloadButton(label("many.csv"), visible=False, elem_id="csv")
+    return files, start, summary, table, download
+
+
+# -- one photo ---------------------------------------------------------------------------------------------------------
+
+
+async def _load(models: Models, name: str, top_k: int, progress: gr.Progress) -> AsyncIterator[tuple[Any, ...]]:
+    """Wait for a model without holding a thread, however many visitors wait; then say what it is."""
+    try:
+        load = models.start(name)
+        if not load.future.done():
+            yield f'<div class="facts"><span>{both("facts.loading", name=name)}</span></div>', None, gr.skip()
+        while not load.future.done():
+            if load.total:
+                progress(load.done / load.total, desc=f"{name}: {load.done / 1e6:.0f} / {load.total / 1e6:.0f} MB")
+            await asyncio.sleep(0.1)
+        found = load.future.result()
+    except Refusal as refusal:
+        yield _alert(sentence(refusal)), None, gr.skip()
+        return
+    except Exception:
+        log.exception("loading %r", name)
+        yield _alert(both("error.unexpected")), None, gr.skip()
+        return
+    most = max(2, min(MAX_TOP_K, len(found.checkpoint.label_names) or MAX_TOP_K))
+    yield _facts(found), name, gr.update(maximum=most, value=min(top_k, most))
+
+
+def _alert(text: str) -> str:
+    return f'<div class="card refusal" role="alert">{text}</div>'
+
+
+def _facts(found: Loaded) -> str:
+    checkpoint = found.checkpoint
+    source = checkpoint.source
+    entry = CATALOG.get(source.name.removeprefix("timm/"))
+    where = (
+        both("facts.hub", repo=source.repo, revision=source.revision, commit=(source.commit or "")[:7])
+        if source.repo
+        else both("facts.shipped" if source.name == FLOWERS else "facts.local")
+    )
+    parts = [
+        f"<b>{html.escape(checkpoint.architecture)}</b>",
+        both("facts.parameters", millions=f"{checkpoint.config.num_parameters / 1e6:.1f}"),
+        both("facts.classes", count=f"{len(checkpoint.label_names):,}")
+        if checkpoint.label_names
+        else both("facts.base"),
+        both("facts.size", size=checkpoint.preprocess.size),
+        both("facts.license", license=checkpoint.license or "?"),
+        where,
+    ]
+    if entry and entry.top1 is not None:
+        parts.insert(3, both("facts.top1", top1=f"{entry.top1:.1f}"))
+    notes = [both("facts.from_cache")] if source.from_cache else []
+    if not checkpoint.label_names:
+        notes.append(both("facts.base_note"))
+    inner = "".join(f"<span>{part}</span>" for part in parts) + "".join(
+        f'<span class="note">{note}</span>' for note in notes
+    )
+    return f'<div class="facts">{inner}</div>'
+
+
+def _empty() -> str:
+    return f'<div class="card empty"><p>{both("answer.empty")}</p></div>'
+
+
+def _answer(models: Models, path: str | None, name: str | None, top_k: int) -> tuple[str, str]:
+    """The card with the names, and the pictures beside it."""
+    if not path or not name:
+        return _empty(), ""  # why a model can't be had stands above, where it was chosen
+    try:
+        found = models.get(name)
+        started = time.perf_counter()
+        (row,) = found.classifier.predict_iter([_photo(path)], top_k, keep_crops=True)
+        seconds = time.perf_counter() - started
+        if row.refusal:
+            return _alert(sentence(row.refusal)), ""
+        return _card(found, row, seconds), _pictures(found, row, row.predictions[0].index)
+    except Refusal as refusal:
+        return _alert(sentence(refusal)), ""
+    except Exception:
+        log.exception("classifying with %r", name)
+        return _alert(both("error.unexpected")), ""
+
+
+def _photo(path: str) -> Photo:
+    return Photo(Path(path).name, Path(path))
+
+
+def _card(found: Loaded, row: Classification, seconds: float) -> str:
+    best = row.predictions[0]
+    doubt = ""
+    if row.verdict == "none":
+        doubt = both("doubt.none", count=f"{len(found.classifier.label_names):,}")
+    elif row.verdict == "close":
+        doubt = both("doubt.close", first=best.label, second=_second(found, row))
+    bars = "".join(
+        f'<li><button type="button" data-index="{one.index}" aria-pressed="{"true" if one is best else "false"}">'
+        f'<span class="name">{html.escape(one.label)}</span><span class="percent">{_percent(one.probability)}</span>'
+        f'<span class="track"><span class="fill" style="width:{100 * one.probability:.2f}%"></span></span>'
+        "</button></li>"
+        for one in row.predictions
+    )
+    took = both("answer.time", ms=f"{1000 * seconds:.0f}", device=Markup(_device(found.classifier.device)))
+    return (
+        '<div class="card" aria-live="polite">'
+        f'<p class="answer">{html.escape(best.label)} <small>{_percent(best.probability)}</small></p>'
+        + (f'<p class="doubt">{doubt}</p>' if doubt else "")
+        + f'<ol class="bars">{bars}</ol><p class="hint">{took} {both("answer.hint")}</p></div>'
+    )
+
+
+def _second(found: Loaded, row: Classification) -> str:
+    return row.predictions[1].label if len(row.predictions) > 1 else "?"
+
+
+def _percent(probability: float) -> str:
+    return f"{100 * probability:.1f} %"
+
+
+def _device(device: torch.device) -> str:
+    if device.type == "cuda":
+        return html.escape(torch.cuda.get_device_name(device))
+    if device.type == "cpu":
+        return both("device.cpu", cores=os.cpu_count() or 1)
+    return html.escape(device.type)
+
+
+def _pictures(found: Loaded, row: Classification, index: int) -> str:
+    """What the network saw, and where it saw a class."""
+    assert row.crop is not None
+    classifier = found.classifier
+    batch = classifier.preprocess.normalize([row.crop], classifier.device)
+    heat = grad_cam(classifier.network, batch, index)[0]
+    name = classifier.label_names[index]
+    side = classifier.preprocess.size
+    figures = (
+        (data_uri(Image.fromarray(row.crop)), both("pictures.crop", size=side), f"{side} x {side}"),
+        (data_uri(overlay(row.crop, heat)), both("pictures.heat", name=name), f"Grad-CAM: {name}"),
+    )
+    drawn = "".join(
+        f'<figure><img src="{uri}" alt="{html.escape(alt)}"><figcaption>{caption}</figcaption></figure>'
+        for uri, caption, alt in figures
+    )
+    return f'<div class="pictures">{drawn}</div>'
+
+
+def _pictures_for(models: Models, path: str | None, name: str | None, index: int) -> str:
+    """The pictures for a class that was chosen among the bars."""
+    if not path or not name:
+        return ""
+    found = models.get(name)
+    if not 0 <= index < len(found.classifier.label_names):
+        return ""
+    (row,) = found.classifier.predict_iter([_photo(path)], 1, keep_crops=True)
+    return "" if row.refusal else _pictures(found, row, index)
+
+
+# -- many photos -------------------------------------------------------------------------------------------------------
+
+
+def _table(
+    models: Models, paths: list[str], name: str | None, top_k: int, progress: gr.Progress
+) -> Iterator[tuple[Any, ...]]:
+    """Summary, table and CSV of many photos; the progress is shown where the summary will stand."""
+    hidden = gr.update(visible=False)
+    try:
+        with tempfile.TemporaryDirectory(prefix="resnet-") as folder:  # Gradio copies what it serves
+            yield _classify_many(models, paths, name, top_k, progress, Path(folder) / "predictions.csv")
+    except Refusal as refusal:
+        yield _alert(sentence(refusal)), hidden, hidden
+    except Exception:
+        log.exception("classifying %d files with %r", len(paths), name)
+        yield _alert(both("error.unexpected")), hidden, hidden
+
+
+def _classify_many(
+    models: Models, paths: list[str], name: str | None, top_k: int, progress: gr.Progress, csv_path: Path
+) -> tuple[Any, ...]:
+    if not paths:
+        raise Refusal("photos.none", "No photos were chosen; drop some, or a zip, into the field above.")
+    if not name:
+        raise Refusal("model.missing", "The model is not ready; wait for it or choose another one above.")
+    classifier = models.get(name).classifier
+    photos = find_photos(paths)
+    if len(photos) > MAX_PHOTOS:
+        raise Refusal(
+            "photos.many", "These are {count} photos and the page takes {limit}; use `python -m resnet classify` for "
+            "more.",
+            count=f"{len(photos):,}", limit=f"{MAX_PHOTOS:,}",
+        )  # fmt: skip
+    k = max(1, min(top_k, len(classifier.label_names)))
+    started = time.perf_counter()
+    rows, cells, failed = [], [], 0
+    for done, row in enumerate(classifier.predict_iter(photos, max(2, k), keep_crops=True), start=1):
+        failed += row.refusal is not None
+        shown = _shown(row.name)
+        rows.append(_row(row, shown))
+        cells.append(to_table(row, shown, k))
+        if done % 8 == 0 or done == len(photos):
+            progress((done, len(photos)), unit="photos")
+    seconds = time.perf_counter() - started
+    with csv_path.open("w", newline="", encoding="utf-8-sig") as file:
+        writer = csv.writer(file)
+        writer.writerow(header(k))
+        writer.writerows(cells)
+    text = both(
+        "many.done", count=f"{len(rows):,}", seconds=f"{seconds:.1f}", rate=f"{len(rows) / max(seconds, 1e-6):.0f}",
+        device=Markup(_device(classifier.device)),
+    )  # fmt: skip
+    failures = both("many.failed", count=failed) if failed else ""
+    return (
+        f'<p class="summary">{text} {failures}</p>',
+        gr.update(value=_html_table(rows), visible=True),
+        gr.update(value=str(csv_path), visible=True),
+    )
+
+
+def _shown(name: str) -> str:
+    """A photo's name without the server's folders: the upload's own name, or its place inside of the zip."""
+    path = Path(name)
+    for parent in path.parents:
+        if parent.suffix.lower() == ".zip":
+            return str(path.relative_to(parent))
+    return path.name
+
+
+def _row(row: Classification, shown: str) -> str:
+    """One row of the table, as HTML. Names are strangers' texts and are escaped."""
+    name, picture, cells = html.escape(shown), "", ("", "", "")
+    if row.crop is not None:
+        picture = f'<img src="{thumbnail(row.crop)}" width="56" height="56" alt="{name}">'
+    if row.refusal:
+        note = sentence(row.refusal)
+    else:
+        first, second = row.predictions[0], row.predictions[1] if len(row.predictions) > 1 else None
+        runner_up = f"{html.escape(second.label)} <small>{_percent(second.probability)}</small>" if second else ""
+        cells = (f"<b>{html.escape(first.label)}</b>", _percent(first.probability), runner_up)
+        note = both(f"note.{row.verdict}") if row.verdict != "clear" else ""
+    sort = f"{row.predictions[0].probability:.6f}" if row.predictions else "-1"
+    return (
+        f'<tr><td class="photo">{picture}</td><td class="file">{name}</td><td>{cells[0]}</td>'
+        f'<td class="number" data-value="{sort}">{cells[1]}</td><td>{cells[2]}</td><td class="note">{note}</td></tr>'
+    )
+
+
+def _html_table(rows: list[str]) -> str:
+    names = ("photo", "file", "name", "probability", "runner_up", "note")
+    headings = "".join(
+        f'<th scope="col">{text}</th>'
+        if name == "photo"
+        else f'<th scope="col"><button type="button">{text}</button></th>'
+        for name in names
+        for text in [both(f"column.{name}")]
+    )
+    return f'<div class="scroll"><table><thead><tr>{headings}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'

@@ -1,0 +1,126 @@
+"""The checkpoints that this process holds: loaded once, shared by all visitors, the least used dropped first."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+
+from resnet.classifier import Classifier
+from resnet.errors import Refusal
+from weights.catalog import CATALOG
+from weights.checkpoint import Checkpoint
+from weights.hub import Hub
+from weights.load import load as load_checkpoint
+
+#: Weights kept in memory, in bytes of fp32: the largest of the catalogue is half of it.
+MAX_BYTES = 1024**3
+#: Models fetched or read at the same time, and how many more may wait for that.
+MAX_LOADING, MAX_WAITING = 3, 8
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model that is ready: its checkpoint (without the weights, which the classifier holds) and its classifier."""
+
+    checkpoint: Checkpoint
+    classifier: Classifier
+
+    @property
+    def bytes(self) -> int:
+        return self.checkpoint.config.num_parameters * 4
+
+
+@dataclass
+class Load:
+    """A load under way: its future, and how far it is (bytes so far, bytes in all; 0 in all while nothing is known)."""
+
+    future: Future[Loaded] = field(default_factory=Future)
+    done: int = 0
+    total: int = 0
+
+    def report(self, done: int, total: int, file: str) -> None:
+        self.done, self.total = done, total
+
+
+class Models:
+    """Loads models for visitors, who name them; thread-safe, and no lock is held while one loads.
+
+    Args:
+        hub: where to fetch from. On a page it must have no token, or visitors could read what its owner can.
+        trusted: names that whoever started the page gave, the only ones that may be paths.
+        device: where to compute.
+    """
+
+    def __init__(
+        self, hub: Hub | None = None, trusted: tuple[str, ...] = (), device: torch.device | str | None = None
+    ) -> None:
+        self.hub = hub or Hub(token=False)
+        self.trusted = trusted
+        self.device = device
+        self._lock = threading.Lock()
+        self._pool = ThreadPoolExecutor(MAX_LOADING, thread_name_prefix="load")
+        self._ready: OrderedDict[str, Loaded] = OrderedDict()
+        self._loading: dict[str, Load] = {}
+
+    def start(self, name: str) -> Load:
+        """Begin to load the model of that name, or join whoever has begun; returns at once.
+
+        Raises:
+            Refusal: if too many models are waiting to be loaded.
+        """
+        key = self._key(name)
+        with self._lock:
+            if found := self._ready.get(key):
+                self._ready.move_to_end(key)
+                load = Load()
+                load.future.set_result(found)
+                return load
+            if key in self._loading:
+                return self._loading[key]
+            if len(self._loading) >= MAX_LOADING + MAX_WAITING:
+                raise Refusal(
+                    "model.busy", "{count} models are being loaded already; try again in a moment.",
+                    count=len(self._loading),
+                )  # fmt: skip
+            load = self._loading[key] = Load()
+        self._pool.submit(self._load, key, load)
+        return load
+
+    def get(self, name: str) -> Loaded:
+        """The model of that name, loaded if need be.
+
+        Raises:
+            Refusal: as `weights.load.load` does, or if too many models are waiting to be loaded.
+        """
+        return self.start(name).future.result()
+
+    def _key(self, name: str) -> str:
+        name = (name or "").strip()
+        entry = CATALOG.get(name.removeprefix("timm/"))
+        return entry.name if entry else name
+
+    def _load(self, key: str, load: Load) -> None:
+        try:
+            checkpoint = load_checkpoint(key, hub=self.hub, progress=load.report, local=key in self.trusted)
+            classifier = checkpoint.classifier(self.device)
+            side = checkpoint.preprocess.size
+            classifier.logits(
+                [np.zeros((side, side, 3), np.uint8)]
+            )  # the first run prepares kernels; not the visitor's
+            loaded = Loaded(replace(checkpoint, state_dict={}), classifier)
+        except BaseException as error:
+            with self._lock:
+                del self._loading[key]
+            load.future.set_exception(error)
+            return
+        with self._lock:
+            del self._loading[key]
+            self._ready[key] = loaded
+            while len(self._ready) > 1 and sum(one.bytes for one in self._ready.values()) > MAX_BYTES:
+                self._ready.popitem(last=False)
+        load.future.set_result(loaded)

@@ -1,0 +1,46 @@
+"""The whole page: the masthead and its tabs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from ui import classify
+from ui.models import Models
+from ui.texts import both, label, translations
+from ui.theme import CSS, LOGO, theme
+from weights.catalog import FLOWERS
+
+#: Uploads are removed after an hour, looked for every ten minutes.
+DELETE_CACHE_S = (600, 3600)
+MAX_UPLOAD = "500mb"
+
+
+def build(default_model: str = FLOWERS, models: Models | None = None) -> gr.Blocks:
+    """The page.
+
+    Args:
+        default_model: what is chosen at first; as whoever starts the page named it, it may be a path.
+        models: where models are loaded; made for `default_model` by default.
+    """
+    models = models or Models(trusted=(default_model,))
+    with gr.Blocks(title="ResNet", analytics_enabled=False, delete_cache=DELETE_CACHE_S) as page:
+        words = f"<h1>{both('header.title')}</h1><p>{both('header.sentence')}</p>"
+        gr.HTML(f'<header class="masthead">{LOGO}<div>{words}</div></header>', apply_default_css=False)
+        with gr.Tabs(), gr.Tab(label("classify.tab"), id="classify"):
+            classify.build(models, default_model)
+    return page  # type: ignore[no-any-return]
+
+
+def launch_options() -> dict[str, Any]:
+    """What the page needs of `launch`, wherever it is launched."""
+    return {
+        "theme": theme(),
+        "css": CSS,
+        "i18n": translations(),
+        "max_file_size": MAX_UPLOAD,
+        "ssr_mode": False,
+        "show_error": False,
+        "footer_links": ["settings", "gradio"],
+    }

@@ -1,0 +1,162 @@
+"""How the page looks: a theme of our own on Gradio's, and the style of the parts that we draw ourselves."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+from ui.texts import CSS as LANGUAGE_CSS
+
+LEAF = gr.themes.Color(
+    "#effaf3",
+    "#d8f3e2",
+    "#b3e6c8",
+    "#80d1a6",
+    "#4bb580",
+    "#299a64",
+    "#1b7c50",
+    "#166341",
+    "#144f36",
+    "#11412d",
+    "#08251a",
+)
+PETAL = gr.themes.Color(
+    "#fff1f4",
+    "#ffe3e9",
+    "#ffc9d6",
+    "#ff9fb5",
+    "#fb6c8d",
+    "#f03c67",
+    "#d81f52",
+    "#b41545",
+    "#97143f",
+    "#81153a",
+    "#48061c",
+)
+
+
+def theme() -> gr.themes.Base:
+    """Leaf green on warm greys. System fonts only: the page works without network."""
+    return gr.themes.Base(
+        primary_hue=LEAF,
+        secondary_hue=PETAL,
+        neutral_hue=gr.themes.colors.stone,
+        radius_size=gr.themes.sizes.radius_lg,
+        font=[
+            "system-ui",
+            "-apple-system",
+            "Segoe UI",
+            "PingFang SC",
+            "Microsoft YaHei",
+            "Noto Sans CJK SC",
+            "sans-serif",
+        ],
+        font_mono=["ui-monospace", "Menlo", "Consolas", "monospace"],
+    ).set(
+        body_background_fill="*neutral_50",
+        body_background_fill_dark="*neutral_950",
+        block_background_fill="white",
+        block_background_fill_dark="*neutral_900",
+        block_border_color="*neutral_200",
+        block_border_color_dark="*neutral_800",
+        block_shadow="none",
+        block_label_text_color="*neutral_700",
+        block_label_text_color_dark="*neutral_300",
+        body_text_color_subdued="*neutral_600",
+        body_text_color_subdued_dark="*neutral_400",
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
+        button_primary_background_fill_dark="*primary_600",
+        button_primary_text_color="white",
+        slider_color="*primary_600",
+        link_text_color="*primary_700",
+        link_text_color_dark="*primary_300",
+    )
+
+
+CSS = (
+    LANGUAGE_CSS
+    + """
+.gradio-container { max-width: 1180px !important; margin: 0 auto !important; }
+.masthead { display: flex; gap: 16px; align-items: center; padding: 8px 2px 2px; }
+.masthead svg { flex: none; width: 52px; height: 52px; color: var(--primary-600); }
+.dark .masthead svg { color: var(--primary-400); }
+.masthead h1 { font-size: 1.55rem; line-height: 1.2; margin: 0; font-weight: 700; }
+.masthead p { margin: 4px 0 0; color: var(--body-text-color-subdued); line-height: 1.45; }
+.card { background: var(--block-background-fill); border: 1px solid var(--block-border-color);
+  border-radius: var(--radius-lg); padding: 16px 18px; overflow-wrap: anywhere; }
+.card.empty { color: var(--body-text-color-subdued); min-height: 300px; display: grid; place-items: center;
+  text-align: center; }
+.card.refusal { border-color: var(--secondary-400); background: var(--secondary-50); color: var(--secondary-900); }
+.dark .card.refusal { background: #2d0f18; color: var(--secondary-200); border-color: var(--secondary-700); }
+.answer { font-size: 1.7rem; font-weight: 700; margin: 0; line-height: 1.25; }
+.answer small { font-weight: 500; color: var(--body-text-color-subdued); font-size: 1.05rem; white-space: nowrap; }
+.doubt { margin: 8px 0 0; padding: 8px 12px; border-left: 3px solid #d97706; background: #fef3c7; color: #713f12;
+  border-radius: 0 8px 8px 0; }
+.dark .doubt { background: #3a2a08; color: #fde68a; }
+.bars { list-style: none; margin: 14px 0 0; padding: 0; display: grid; gap: 4px; }
+.bars button { all: unset; box-sizing: border-box; cursor: pointer; display: grid; width: 100%; padding: 6px 8px;
+  grid-template-columns: 1fr auto; gap: 3px 12px; border-radius: 8px; border: 1px solid transparent; }
+.bars button:hover { background: var(--neutral-100); }
+.dark .bars button:hover { background: var(--neutral-800); }
+.bars button:focus-visible { outline: 2px solid var(--primary-500); outline-offset: 1px; }
+.bars button[aria-pressed="true"] { border-color: var(--primary-500); background: var(--primary-50); }
+.dark .bars button[aria-pressed="true"] { background: #0b2a1e; }
+.bars .percent { font-variant-numeric: tabular-nums; }
+.bars .track { grid-column: 1 / -1; height: 8px; border-radius: 4px; background: var(--neutral-200);
+  overflow: hidden; }
+.dark .bars .track { background: var(--neutral-700); }
+.bars .fill { display: block; height: 100%; border-radius: 4px; background: var(--primary-600); }
+.dark .bars .fill { background: var(--primary-400); }
+.hint { color: var(--body-text-color-subdued); font-size: 0.875rem; margin: 10px 0 0; line-height: 1.5; }
+.pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(130px, 1fr)); gap: 14px; margin: 14px 0 0; }
+.pictures figure { margin: 0; }
+.pictures img { width: 100%; aspect-ratio: 1; border-radius: 10px; display: block; background: var(--neutral-200); }
+.pictures figcaption { font-size: 0.875rem; color: var(--body-text-color-subdued); margin-top: 6px; line-height: 1.4; }
+.facts { display: flex; flex-wrap: wrap; gap: 4px 16px; font-size: 0.9rem; color: var(--body-text-color-subdued);
+  padding: 2px; min-height: 1.6em; }
+.facts b { color: var(--body-text-color); font-weight: 600; }
+.facts .note { flex-basis: 100%; color: #92400e; }
+.dark .facts .note { color: #fcd34d; }
+#model input { text-overflow: ellipsis; padding-right: 2.2rem; }
+.html-container { padding: 0 !important; }
+#table .scroll { max-height: 620px; overflow: auto; border: 1px solid var(--block-border-color);
+  border-radius: var(--radius-lg); background: var(--block-background-fill); }
+#table table { border-collapse: collapse; width: 100%; font-size: 0.925rem; }
+#table th { position: sticky; top: 0; background: var(--block-background-fill); text-align: left; padding: 10px;
+  border-bottom: 1px solid var(--block-border-color); font-weight: 600; white-space: nowrap; z-index: 1; }
+#table th button { all: unset; cursor: pointer; }
+#table th button:focus-visible { outline: 2px solid var(--primary-500); outline-offset: 2px; }
+#table th button::after { content: " \\2195"; color: var(--body-text-color-subdued); }
+#table th[aria-sort="ascending"] button::after { content: " \\2191"; color: var(--primary-600); }
+#table th[aria-sort="descending"] button::after { content: " \\2193"; color: var(--primary-600); }
+#table td { padding: 6px 10px; border-bottom: 1px solid var(--block-border-color); vertical-align: middle; }
+#table tr { content-visibility: auto; contain-intrinsic-height: 69px; }
+#table td.photo { width: 76px; } #table td img { border-radius: 6px; display: block; }
+#table td.file { overflow-wrap: anywhere; }
+#table td.number { font-variant-numeric: tabular-nums; white-space: nowrap; }
+#table td small { color: var(--body-text-color-subdued); white-space: nowrap; }
+#table td.note { color: var(--body-text-color-subdued); }
+.summary { margin: 4px 2px; }
+@media (max-width: 640px) {
+  .masthead { gap: 12px; } .masthead svg { width: 40px; height: 40px; } .masthead h1 { font-size: 1.25rem; }
+  .answer { font-size: 1.4rem; } .card { padding: 14px; }
+  /* On a phone a row of the table becomes a card: the photo on the left, the cells beside it. */
+  #table thead { display: none; }
+  #table tr { display: grid; grid-template-columns: 70px 1fr auto; padding: 8px 10px;
+    border-bottom: 1px solid var(--block-border-color); gap: 0 8px; }
+  #table td { border: 0; padding: 1px 0; grid-column: 2 / -1; }
+  #table td.photo { grid-column: 1; grid-row: 1 / span 5; width: auto; }
+  #table td.file { font-size: 0.8rem; color: var(--body-text-color-subdued); }
+  #table td:nth-child(3) { grid-column: 2; } #table td.number { grid-column: 3; }
+}
+@media (prefers-reduced-motion: no-preference) { .bars .fill { transition: width 0.25s ease-out; } }
+"""
+)
+
+#: A residual block: a path that transforms, a path around it, and their sum.
+LOGO = (
+    '<svg viewBox="0 0 48 48" fill="none" stroke="currentColor" stroke-width="3" stroke-linecap="round" '
+    'aria-hidden="true"><path d="M24 3v8"/><rect x="14" y="11" width="20" height="8" rx="2.5"/><path d="M24 19v4"/>'
+    '<rect x="14" y="23" width="20" height="8" rx="2.5"/><path d="M24 31v3"/><circle cx="24" cy="38" r="4"/>'
+    '<path d="M24 42v3M24 6h13a5 5 0 0 1 5 5v22a5 5 0 0 1-5 5h-9"/></svg>'
+)
