@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import pickle
+import pickletools
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +13,6 @@ from typing import Any
 
 import torch
 from huggingface_hub import save_torch_state_dict
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -28,6 +29,8 @@ SAFETENSORS, INDEX, BIN = "model.safetensors", "model.safetensors.index.json", "
 SHARD_BYTES = 8_500_000
 #: A checkpoint's small files are read whole; none of them is ever near this.
 MAX_JSON_BYTES = 16 * 1024**2
+# What a pickle says where it names a function or class to call.
+CODE_OPCODES = {"GLOBAL", "STACK_GLOBAL", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "REDUCE", "BUILD"}
 
 
 @dataclass(frozen=True)
@@ -130,8 +133,11 @@ def read_json(path: Path, name: str) -> dict[str, Any]:
         if path.stat().st_size > MAX_JSON_BYTES:
             raise ValueError("too large")
         data = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError):
+        json.dumps(data, ensure_ascii=False).encode()  # half of a surrogate pair is JSON, but no text
+    except (ValueError, RecursionError, IsADirectoryError):
         data = None
+    except OSError:
+        raise _unreadable(path, name) from None
     if not isinstance(data, dict):
         raise Refusal(
             "weights.json",
@@ -143,7 +149,7 @@ def read_json(path: Path, name: str) -> dict[str, Any]:
 
 
 def read_weights(path: Path, name: str) -> layouts.State:
-    """A ``.safetensors`` or a pickled state dict -> a state dict with torchvision's keys in fp32.
+    """A ``.safetensors`` or a pickled state dict -> a state dict with torchvision's keys.
 
     Raises:
         Refusal: if it is damaged, or could only be read by running code that is inside of it.
@@ -154,24 +160,53 @@ def read_weights(path: Path, name: str) -> layouts.State:
             loaded = load_file(path)
         else:
             loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if "Weights only load failed" in str(error):
-            raise Refusal(
-                "weights.pickle", "{file} of {name} is a pickle that holds more than tensors and could run code, so it "
-                "is not opened; ask for a safetensors file or save its `state_dict()`.", file=path.name, name=name,
-            ) from None  # fmt: skip
-        raise _broken(path, name) from None
     except MemoryError:
         raise Refusal("weights.memory", "{name} does not fit into this machine's memory.", name=name) from None
-    except (SafetensorError, RuntimeError, EOFError, ValueError, KeyError, OSError):
+    except (PermissionError, FileNotFoundError):
+        raise _unreadable(path, name) from None
+    except Exception as error:  # a reader given a broken file raises whatever it likes
+        if path.suffix != ".safetensors" and _holds_code(path, error):
+            raise Refusal(
+                "weights.pickle", "{file} of {name} is a pickle that holds more than tensors and could run code, so it "
+                "is not opened; ask for a safetensors file or save its `state_dict()`.",
+                file=path.name, name=_owner(path, name),
+            ) from None  # fmt: skip
         raise _broken(path, name) from None
     return layouts.to_torchvision_keys(loaded, name)
 
 
+def _holds_code(path: Path, error: Exception) -> bool:
+    """Whether torch refused a file for the functions and classes in it, rather than for damage."""
+    if "GLOBAL" in str(error) or "TorchScript" in str(error):
+        return True
+    if not isinstance(error, pickle.UnpicklingError):
+        return False
+    if zipfile.is_zipfile(path):
+        return True
+    try:
+        with path.open("rb") as file:  # reading its instructions runs none of them
+            return not CODE_OPCODES.isdisjoint({opcode.name for opcode, _, _ in pickletools.genops(file)})
+    except Exception:  # it is no pickle at all
+        return False
+
+
+def _owner(path: Path, name: str) -> str:
+    """What a file is of: the checkpoint, or the folder that it lies in where it is the whole checkpoint."""
+    return name if name != path.name else path.absolute().parent.name or "/"
+
+
 def _broken(path: Path, name: str) -> Refusal:
     return Refusal(
-        "weights.broken", "{file} of {name} is damaged or cut off; fetch or copy it again.", file=path.name, name=name
-    )
+        "weights.broken", "{file} of {name} is damaged or cut off; fetch or copy it again.",
+        file=path.name, name=_owner(path, name),
+    )  # fmt: skip
+
+
+def _unreadable(path: Path, name: str) -> Refusal:
+    return Refusal(
+        "weights.unreadable", "{file} of {name} may not be read; check its permissions.",
+        file=path.name, name=_owner(path, name),
+    )  # fmt: skip
 
 
 def read_folder(folder: Path, name: str | None = None, source: Source | None = None) -> Checkpoint:
@@ -180,8 +215,11 @@ def read_folder(folder: Path, name: str | None = None, source: Source | None = N
     Raises:
         Refusal: if something of it is missing, damaged, or no ResNet.
     """
-    name = name or folder.name
-    files = {file.name for file in folder.iterdir()}
+    name = name or folder.resolve().name or str(folder)
+    try:
+        files = {file.name for file in folder.iterdir()}
+    except OSError:
+        raise _unreadable(folder, name) from None
     if CONFIG not in files:
         raise Refusal(
             "weights.no_config", "{name} has no config.json, so nothing says what it is; name a model's folder or its "
@@ -207,14 +245,15 @@ def weight_files(files: set[str], name: str, read_index: Any) -> list[str]:
     if SAFETENSORS in files:
         return [SAFETENSORS]
     if INDEX in files:
-        shards = sorted({str(shard) for shard in dict(read_index(INDEX).get("weight_map") or {}).values()})
+        named = read_index(INDEX).get("weight_map")
+        shards = sorted({str(shard) for shard in named.values()}) if isinstance(named, dict) else []
         absent = [shard for shard in shards if shard not in files or not shard.endswith(".safetensors")]
         if shards and not absent:
             return shards
         raise Refusal(
             "weights.shards", "{name} is incomplete: its index names {missing}, which is not there; fetch "
             "or copy it again.",
-            name=name, missing=", ".join(absent[:3]) or "no file",
+            name=name, missing=layouts.shorten(", ".join(absent[:3])) or "no file",
         )  # fmt: skip
     if BIN in files:
         return [BIN]

@@ -20,11 +20,19 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from huggingface_hub import HfApi, constants, hf_hub_download, try_to_load_from_cache
+from huggingface_hub import (
+    HfApi,
+    constants,
+    get_hf_file_metadata,
+    hf_hub_download,
+    hf_hub_url,
+    try_to_load_from_cache,
+)
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
     HfHubHTTPError,
+    HFValidationError,
     LocalEntryNotFoundError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
@@ -46,6 +54,10 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 # The client's base class of everything that goes wrong on the wire (httpx's or httpx2's, by its version).
 HTTP_ERROR: type[BaseException] = HfHubHTTPError.__mro__[1]
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# What a cache folder that can't be written to (or is no folder at all) answers.
+NO_CACHE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
+# The client's names of a connection that ended in the middle of an answer.
+CUT_OFF = ("RemoteProtocolError", "ReadError")
 
 
 @dataclass(frozen=True)
@@ -143,6 +155,11 @@ class Hub:
                 size=remote.size / 1024**3, **facts,
             )  # fmt: skip
         with self._sentences(**facts):
+            if not isinstance(cached, str):
+                # Asked by ourselves first: where the Hub refuses, the client would try for minutes and then say only
+                # that the file is not in the cache.
+                url = hf_hub_url(listing.repo, name, revision=listing.commit, endpoint=self.endpoint)
+                get_hf_file_metadata(url, token=self.token, timeout=TIMEOUT_S, endpoint=self.endpoint)
             path = Path(
                 hf_hub_download(
                     listing.repo, name, revision=listing.commit, cache_dir=self.cache_dir, endpoint=self.endpoint,
@@ -173,7 +190,7 @@ class Hub:
         _write_atomically(folder / "refs" / quote(listing.revision, safe=""), listing.commit)
 
     def _read_ref(self, repo: str, revision: str) -> str | None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):
             commit = (self._folder(repo) / "refs" / quote(revision, safe="")).read_text().strip()
             return commit if COMMIT.fullmatch(commit) else None
         return None
@@ -182,7 +199,7 @@ class Hub:
         try:
             data = json.loads((self._folder(repo) / f"{commit}.json").read_text())
             files = {name: RemoteFile(*fields) for name, fields in data["files"].items()}
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
         return Listing(repo, revision, commit, files, data.get("license"), from_cache)
 
@@ -222,7 +239,7 @@ class Hub:
                 "hub.gated", "{repo} is gated: accept its terms on {host}, sign in with `hf auth login` and try again.",
                 **facts,
             ) from None  # fmt: skip
-        except RepositoryNotFoundError:
+        except (RepositoryNotFoundError, HFValidationError):  # the latter: no repository can have such a name
             raise Refusal(
                 "hub.no_repo", "There is no model {repo} on {host}, or it is private: check the spelling, or sign in "
                 "with `hf auth login`.", **facts,
@@ -232,9 +249,7 @@ class Hub:
                 "hub.no_revision", "{repo} has no revision {revision}; leave it out to get the newest.", **facts
             ) from None
         except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
-            if _is_timeout(error):
-                raise self._timeout(facts) from None
-            raise self._offline(facts) from None
+            raise self._no_answer(error, facts) from None
         except EntryNotFoundError:
             raise Refusal(
                 "hub.no_file", "{repo} no longer holds {file}; try again.", **{"file": "a file", **facts}
@@ -249,20 +264,19 @@ class Hub:
                     folder=str(self.cache_dir), **facts,
                 ) from None  # fmt: skip
             if "Consistency check failed" in str(error):
-                raise Refusal(
-                    "hub.truncated", "{file} of {repo} arrived incomplete and was not kept; try again.",
-                    **{"file": "A file", **facts},
-                ) from None  # fmt: skip
-            if isinstance(error, PermissionError):
+                raise self._truncated(facts) from None
+            if error.errno in NO_CACHE:
                 raise Refusal(
                     "hub.no_cache", "Models can't be stored in {folder}; set HF_HOME to a folder that may be written.",
                     folder=str(self.cache_dir), **facts,
                 ) from None  # fmt: skip
-            raise (self._timeout(facts) if _is_timeout(error) else self._offline(facts)) from None
+            raise self._no_answer(error, facts) from None
         except Exception as error:
             if not isinstance(error, HTTP_ERROR):
                 raise
-            raise (self._timeout(facts) if _is_timeout(error) else self._offline(facts)) from None
+            if "file" in facts and type(error).__name__ in CUT_OFF:
+                raise self._truncated(facts) from None
+            raise self._no_answer(error, facts) from None
 
     def _refused(self, error: HfHubHTTPError, facts: dict[str, str]) -> Refusal:
         status = error.response.status_code
@@ -282,6 +296,19 @@ class Hub:
             status=status, **facts,
         )  # fmt: skip
 
+    def _truncated(self, facts: dict[str, str]) -> Refusal:
+        return Refusal(
+            "hub.truncated", "{file} of {repo} arrived incomplete and was not kept; try again.",
+            **{"file": "A file", **facts},
+        )  # fmt: skip
+
+    def _no_answer(self, error: BaseException, facts: dict[str, str]) -> Refusal:
+        """Why a file could not be had, by what is at the root of the client's error."""
+        for cause in _causes(error):
+            if isinstance(cause, HfHubHTTPError):
+                return self._refused(cause, facts)
+        return self._timeout(facts) if _is_timeout(error) else self._offline(facts)
+
     def _timeout(self, facts: dict[str, str]) -> Refusal:
         return Refusal(
             "hub.timeout", "{host} did not answer within {seconds:.0f} seconds; check the connection and try again.",
@@ -295,18 +322,24 @@ class Hub:
         )  # fmt: skip
 
 
-def _is_timeout(error: BaseException | None) -> bool:
-    """Whether a time-out is at the root of an error of the client."""
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, what it was raised from, and so on."""
     while error is not None:
-        if isinstance(error, TimeoutError) or "Timeout" in type(error).__name__:
-            return True
+        yield error
         error = error.__cause__ or error.__context__
-    return False
+
+
+def _is_timeout(error: BaseException) -> bool:
+    """Whether a time-out is at the root of an error of the client."""
+    return any(isinstance(cause, TimeoutError) or "Timeout" in type(cause).__name__ for cause in _causes(error))
 
 
 def _matches(path: Path, remote: RemoteFile) -> bool:
     """Whether a file is what the Hub announced, by the strongest hash that it gave."""
-    size = path.stat().st_size
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError:  # another thread found the same file damaged and dropped it
+        return False
     if size != remote.size:
         return False
     if remote.sha256:
@@ -334,7 +367,12 @@ def _write_atomically(path: Path, text: str) -> None:
 
 
 def _reporter(progress: Progress | None, total: int, name: str) -> type[Any]:
-    """A tqdm that draws nothing and tells `progress` instead."""
+    """A tqdm that draws nothing and tells `progress` instead.
+
+    The client makes several of them for one file (what came over the wire, what is on disk; again after a retry): the
+    one that is furthest is told, so that the numbers only grow.
+    """
+    furthest = 0
 
     class Reporter(tqdm):  # type: ignore[type-arg]
         def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -343,9 +381,11 @@ def _reporter(progress: Progress | None, total: int, name: str) -> type[Any]:
             super().__init__(*args, **{**kwargs, "disable": True})
 
         def update(self, n: float | None = 1) -> bool | None:
+            nonlocal furthest
             self.seen += int(n or 0)
-            if progress:
-                progress(min(self.seen, total), total, name)
+            if progress and self.seen > furthest:
+                furthest = self.seen
+                progress(min(furthest, total), total, name)
             return None
 
     return Reporter

@@ -39,6 +39,8 @@ TIMM_FIXED: dict[str, tuple[object, ...]] = {
 PIL_RESAMPLE: tuple[Interpolation, ...] = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")
 # Where training scripts put the state dict inside of what they save.
 NESTED = ("state_dict", "model", "model_state_dict", "net", "module")
+# transformers' processors for which a single number as `size` means a square; for the others it is the short side.
+SQUARE = ("ViT", "DeiT", "Beit", "EfficientNet")
 # Where they wrap the network: DataParallel, torch.compile, timm's wrapper in transformers.
 PREFIXES = ("module.", "_orig_mod.", "timm_model.", "model.")
 
@@ -77,17 +79,18 @@ def describe(
         if model_type not in (None, "timm_wrapper") and "pretrained_cfg" not in config:
             raise not_a_resnet(name, f"a {model_type} model")
         return _describe_timm(name, config, class_indices)
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError) as error:
         raise Refusal(
             "weights.config", "The config of {name} can't be understood ({reason}); choose another model.",
-            name=name, reason=str(error) or type(error).__name__,
+            name=name, reason=shorten(str(error)) or type(error).__name__,
         ) from error  # fmt: skip
 
 
 def not_a_resnet(name: str, what: str) -> Refusal:
     return Refusal(
         "weights.not_resnet", "{name} is {what}, not a ResNet that can be built here; choose one of {examples} or a "
-        "fine-tune of it.", name=name, what=what, examples="resnet18, 34, 50, 101, 152, resnext and wide_resnet",
+        "fine-tune of it.",
+        name=name, what=shorten(what), examples="resnet18, 34, 50, 101, 152, resnext and wide_resnet",
     )  # fmt: skip
 
 
@@ -117,6 +120,10 @@ def _describe_timm(name: str, config: Json, class_indices: Json | None) -> Descr
         raise ValueError(f"num_classes is {num_classes}")
     network = _bounded(network.with_classes(num_classes), name)
     labels = config.get("label_names") or cfg.get("label_names") or config.get("labels") or cfg.get("labels")
+    if isinstance(labels, Mapping):
+        labels = by_index(labels)
+    elif labels and not isinstance(labels, list | tuple):
+        raise ValueError(f"label_names is {labels!r}; a list is needed")
     labels = labels or by_index(config.get("id2label")) or by_index(class_indices)
     rule: Json = ours.get("none_of_these") or {}
     return Description(
@@ -125,7 +132,10 @@ def _describe_timm(name: str, config: Json, class_indices: Json | None) -> Descr
         _timm_preprocess(cfg),
         label_names(name, network, labels),
         _positive("temperature", ours.get("temperature", 1.0)),
-        NoneOfThese(_one_of("score", rule["score"], ("probability", "max_logit", "energy")), float(rule["threshold"]))
+        NoneOfThese(
+            _one_of("score", rule["score"], ("probability", "max_logit", "energy")),
+            _finite("threshold", rule["threshold"]),
+        )
         if rule
         else DEFAULT_RULE,
         cfg.get("license") or config.get("license"),
@@ -184,7 +194,8 @@ def _describe_transformers(name: str, config: Json, preprocessor: Json) -> Descr
     architectures = config.get("architectures") or ["ResNetForImageClassification"]
     if "ResNetForImageClassification" in architectures:
         labels = by_index(config.get("id2label"))
-        network = network.with_classes(len(labels) if labels else int(config.get("num_labels", 1000)))
+        # Two is transformers' own default, which it leaves out when it saves.
+        network = network.with_classes(len(labels) if labels else int(config.get("num_labels", 2)))
     else:
         labels, network = None, network.with_classes(0)
     network = _bounded(network, name)
@@ -200,7 +211,8 @@ def _transformers_preprocess(cfg: Json) -> Preprocess:
     """ConvNext's processor (that of `microsoft/resnet-50`) and the plain ones, as one of our transforms."""
     kind = str(cfg.get("image_processor_type") or cfg.get("feature_extractor_type") or "ConvNextImageProcessor")
     size = cfg.get("size", {"shortest_edge": 224})
-    size = {"shortest_edge": size} if isinstance(size, int) else dict(size)
+    if isinstance(size, int):
+        size = {"height": size, "width": size} if kind.startswith(SQUARE) else {"shortest_edge": size}
     crop = cfg.get("crop_size")
     crop = crop if isinstance(crop, int) else int(crop["height"]) if crop else None
     crop_pct, crop_mode = 1.0, "center"
@@ -220,7 +232,7 @@ def _transformers_preprocess(cfg: Json) -> Preprocess:
     standard = bool(cfg.get("do_normalize", True))
     return Preprocess(
         size=side,
-        interpolation=PIL_RESAMPLE[int(cfg.get("resample", 3))],
+        interpolation=PIL_RESAMPLE[range(len(PIL_RESAMPLE))[int(cfg.get("resample", 3))]],
         crop_pct=crop_pct,
         crop_mode=cast("CropMode", crop_mode),
         mean=_triple(cfg.get("image_mean") or (0.485, 0.456, 0.406)) if standard else (0.0, 0.0, 0.0),
@@ -239,14 +251,14 @@ def _from_transformers(key: str) -> str:
     key = re.sub(r"^classifier\.1\.", "fc.", key)
     key = re.sub(r"^embedder\.embedder\.convolution\.", "conv1.", key)
     key = re.sub(r"^embedder\.embedder\.normalization\.", "bn1.", key)
-    if match := re.fullmatch(r"encoder\.stages\.(\d+)\.layers\.(\d+)\.(.+)", key):
+    if match := re.fullmatch(r"encoder\.stages\.(\d)\.layers\.(\d+)\.(.+)", key):
         block = f"layer{int(match[1]) + 1}.{match[2]}."
         rest = (
             match[3]
             .replace("shortcut.convolution.", "downsample.0.")
             .replace("shortcut.normalization.", "downsample.1.")
         )
-        if inner := re.fullmatch(r"layer\.(\d+)\.(convolution|normalization)\.(.+)", rest):
+        if inner := re.fullmatch(r"layer\.(\d)\.(convolution|normalization)\.(.+)", rest):
             rest = f"{'conv' if inner[2] == 'convolution' else 'bn'}{int(inner[1]) + 1}.{inner[3]}"
         key = block + rest
     return key
@@ -256,7 +268,7 @@ def _from_transformers(key: str) -> str:
 
 
 def to_torchvision_keys(loaded: object, name: str) -> State:
-    """Whatever a file held -> a state dict with torchvision's keys in fp32.
+    """Whatever a file held -> a state dict with torchvision's keys, its tensors as they are.
 
     Unwraps ``state_dict`` and ``model``, takes off ``module.`` and its like, renames transformers' keys.
 
@@ -266,7 +278,7 @@ def to_torchvision_keys(loaded: object, name: str) -> State:
     for _ in range(3):
         if not isinstance(loaded, Mapping):
             break
-        tensors = {str(key): value for key, value in loaded.items() if isinstance(value, Tensor)}
+        tensors = {str(key): value for key, value in loaded.items() if _is_plain(value)}
         if tensors and len(tensors) == len(loaded):
             return _clean(tensors)
         nested = next((loaded[key] for key in NESTED if isinstance(loaded.get(key), Mapping)), None)
@@ -286,7 +298,18 @@ def _clean(state: State) -> State:
             state = {key.removeprefix(prefix): value for key, value in state.items()}
     if any("embedder.embedder." in key for key in state):
         state = {_from_transformers(key): value for key, value in state.items()}
-    return {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
+    return state
+
+
+def _is_plain(value: object) -> bool:
+    """Whether this is a tensor with its numbers in memory: not sparse, nested, quantized or a mere shape."""
+    return (
+        isinstance(value, Tensor)
+        and value.device.type == "cpu"
+        and not value.is_nested
+        and value.layout == torch.strided
+        and not value.is_quantized
+    )
 
 
 def config_from_shapes(state: State, name: str) -> ResNetConfig:
@@ -299,13 +322,13 @@ def config_from_shapes(state: State, name: str) -> ResNetConfig:
     """
     depths = []
     for stage in (1, 2, 3, 4):
-        blocks = {int(match[1]) for key in state if (match := re.match(rf"layer{stage}\.(\d+)\.", key))}
+        blocks = {match[1] for key in state if (match := re.match(rf"layer{stage}\.(\d+)\.", key))}
         depths.append(len(blocks))
     first = state.get("layer1.0.conv1.weight")
     second = state.get("layer1.0.conv2.weight")
     stem = state.get("conv1.weight")
     if 0 in depths or first is None or second is None or stem is None or tuple(stem.shape) != (64, 3, 7, 7):
-        some = ", ".join(list(state)[:3]) or "nothing"
+        some = ", ".join(shorten(key, 40) for key in list(state)[:3]) or "nothing"
         raise not_a_resnet(name, f"a network with the keys {some} …")
     block: Block = "bottleneck" if "layer1.0.conv3.weight" in state else "basic"
     try:
@@ -319,10 +342,12 @@ def config_from_shapes(state: State, name: str) -> ResNetConfig:
 
 
 def check_fit(config: ResNetConfig, state: State, name: str) -> State:
-    """The state dict, once its keys and shapes are those of the architecture (counters of batches may be missing).
+    """The state dict in fp32, once its keys and shapes are those of the architecture (batch counters may be missing).
+
+    Numbers are converted only now: a file of a few bytes can hold a tensor of terabytes, as a view.
 
     Raises:
-        Refusal: listing the keys that are missing, too many, or of another shape.
+        Refusal: listing the keys that are missing, too many, or of another shape or kind.
     """
     with torch.device("meta"):
         expected = ResNet(config).state_dict()
@@ -333,7 +358,12 @@ def check_fit(config: ResNetConfig, state: State, name: str) -> State:
         for key in expected
         if key in state and state[key].shape != expected[key].shape
     ]
-    found = [("missing", missing), ("unknown", extra), ("of another shape", shapes)]
+    kinds = [
+        f"{key} holds {str(state[key].dtype).removeprefix('torch.')}"
+        for key in expected
+        if key in state and expected[key].is_floating_point() and not state[key].is_floating_point()
+    ]
+    found = [("missing", missing), ("unknown", extra), ("of another shape", shapes), ("of another kind", kinds)]
     if any(keys for _, keys in found):
         problems = "; ".join(f"{len(keys)} {what}: {_some(keys)}" for what, keys in found if keys)
         raise Refusal(
@@ -341,11 +371,11 @@ def check_fit(config: ResNetConfig, state: State, name: str) -> State:
             "use the config that belongs to them.", name=name, problems=problems,
         )  # fmt: skip
     zero = torch.tensor(0)
-    return {key: state.get(key, zero) for key in expected}
+    return {key: state.get(key, zero).detach().to(expected[key].dtype).contiguous() for key in expected}
 
 
 def _some(keys: Sequence[str]) -> str:
-    return ", ".join(keys[:4]) + (f" and {len(keys) - 4} more" if len(keys) > 4 else "")
+    return ", ".join(shorten(key, 80) for key in keys[:4]) + (f" and {len(keys) - 4} more" if len(keys) > 4 else "")
 
 
 def _shape(tensor: Tensor) -> str:
@@ -368,7 +398,7 @@ def label_names(name: str, config: ResNetConfig, labels: Sequence[object] | None
                 "weights.labels", "{name} gives {given} class names for {outputs} outputs; mend its config or its "
                 "class_indices.json.", name=name, given=len(labels), outputs=outputs,
             )  # fmt: skip
-        return tuple(str(label) for label in labels)
+        return tuple(_printable(str(label)) for label in labels)
     if outputs == 1000:
         from torchvision.models import ResNet18_Weights  # the names of ImageNet's classes, in order
 
@@ -390,6 +420,15 @@ def by_index(mapping: Json | None) -> list[str] | None:
     return [names[index] for index in range(len(names))]
 
 
+def shorten(text: str, limit: int = 200) -> str:
+    """What a stranger wrote, fit to stand in a sentence: on one line, of bounded length."""
+    return _printable(text if len(text) <= limit else f"{text[: limit - 2]} …")
+
+
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
 def _one_of(key: str, value: object, allowed: tuple[Any, ...]) -> Any:
     if value not in allowed:
         raise ValueError(f"{key} is {value!r}; it must be one of {', '.join(allowed)}")
@@ -397,8 +436,15 @@ def _one_of(key: str, value: object, allowed: tuple[Any, ...]) -> Any:
 
 
 def _triple(values: Sequence[float]) -> tuple[float, float, float]:
-    first, second, third = (float(value) for value in values)
+    first, second, third = (_finite("mean and std", value) for value in values)
     return first, second, third
+
+
+def _finite(key: str, value: object) -> float:
+    number = float(cast("float", value))
+    if not math.isfinite(number):
+        raise ValueError(f"{key} must be finite")
+    return number
 
 
 def _positive(key: str, value: object) -> float:

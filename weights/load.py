@@ -44,20 +44,28 @@ def load(
     if entry is not None:
         found = _from_hub(entry.repo, None, name, hub or Hub(), progress)
         return found if found.license else replace(found, license=entry.license)
-    path = Path(name).expanduser()
-    if local and name:
-        if path.is_dir():
-            return replace(read_folder(path), source=Source(name, path=path.resolve()))
-        if path.is_file():
-            return read_file(path)
+    path = _existing(name) if local else None
+    if path and path.is_dir():
+        return replace(read_folder(path), source=Source(name, path=path.resolve()))
+    if path and path.is_file():
+        return read_file(path)
     match = HUB_NAME.fullmatch(name)
-    if match and not (local and path.suffix in (".pth", ".pt", ".safetensors")):
+    if match and not (local and name.endswith((".pth", ".pt", ".safetensors"))):
         return _from_hub(match["repo"], match["revision"], name, hub or Hub(), progress)
     raise Refusal(
         "weights.name", "There is no model {name}: use a name of the list, owner/name of a model on the Hub"
         + (", or the path of a folder or a .pth file." if local else "."),
-        name=repr(name),
+        name=layouts.shorten(repr(name)),
     )  # fmt: skip
+
+
+def _existing(name: str) -> Path | None:
+    """The file or folder of that name, where there is one."""
+    try:
+        path = Path(name).expanduser()
+        return path if name and path.exists() else None
+    except (OSError, RuntimeError, ValueError):  # too long for a name, in a folder that is closed, of an unknown ~user
+        return None
 
 
 def _from_hub(repo: str, revision: str | None, name: str, hub: Hub, progress: Progress | None) -> Checkpoint:
