@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -25,6 +26,7 @@ class Photo:
     path: Path
     archive: _Archive | None = field(default=None, repr=False)
     refusal: Refusal | None = None
+    entry: zipfile.ZipInfo | None = field(default=None, repr=False)
 
     def read(self) -> Path | bytes:
         """What `open_image` takes.
@@ -34,7 +36,7 @@ class Photo:
         """
         if self.refusal:
             raise self.refusal
-        return self.archive.read(self) if self.archive else self.path
+        return self.archive.read(self.entry, self.name) if self.archive and self.entry else self.path
 
 
 class _Archive:
@@ -44,32 +46,25 @@ class _Archive:
         self.file = zipfile.ZipFile(path)
         self.lock = threading.Lock()
 
-    def read(self, photo: Photo) -> bytes:
-        entry = str(photo.path)
+    def read(self, entry: zipfile.ZipInfo, name: str) -> bytes:
         try:
             with self.lock, self.file.open(entry) as stream:
                 # The size in the header is only what the archive claims: count while reading.
                 data = stream.read(MAX_FILE_BYTES + 1)
-        except RuntimeError:
-            raise Refusal(
-                "zip.encrypted", "{name} is encrypted; make a zip without a password.", name=photo.name
-            ) from None
-        except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError, ValueError):
-            raise Refusal(
-                "zip.entry",
-                "{name} can't be unpacked: the archive is damaged there; make the zip again.",
-                name=photo.name,
-            ) from None
         except Exception as error:  # zlib.error and lzma.LZMAError share no base but this one
+            if isinstance(error, RuntimeError) and not isinstance(error, NotImplementedError):
+                raise Refusal(
+                    "zip.encrypted", "{name} is encrypted; make a zip without a password.", name=name
+                ) from None
             raise Refusal(
                 "zip.entry",
-                "{name} can't be unpacked: the archive is damaged there; make the zip again.",
-                name=photo.name,
-            ) from error
+                "{name} can't be unpacked: the archive is damaged there or packed unusually; make the zip again.",
+                name=name,
+            ) from None
         if len(data) > MAX_FILE_BYTES:
             raise Refusal(
                 "zip.large", "{name} unpacks to more than {limit} MB, which no photo does; leave it out.",
-                name=photo.name, limit=MAX_FILE_BYTES // 1024**2,
+                name=name, limit=MAX_FILE_BYTES // 1024**2,
             )  # fmt: skip
         return data
 
@@ -90,7 +85,7 @@ def find_photos(paths: Iterable[str | Path]) -> list[Photo]:
 
 
 def _expand(path: Path) -> Iterator[Photo]:
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112 (Path.is_dir raises on a name that is too long, or not ours to look at)
         found = [
             Photo(str(file), file)
             for file in sorted(path.rglob("*"))
@@ -114,11 +109,15 @@ def _expand_zip(path: Path) -> Iterator[Photo]:
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
         yield _refused(path, "zip.broken", "{name} is not a zip archive or is cut off; make or download it again.")
         return
-    names = archive.file.namelist()
-    if len(names) > MAX_ENTRIES:
+    entries = archive.file.infolist()
+    if len(entries) > MAX_ENTRIES:
         yield _refused(path, "zip.entries", "{name} has more than {limit} entries; split it.", limit=MAX_ENTRIES)
         return
-    found = [Photo(f"{path}/{name}", Path(name), archive) for name in names if _is_photo(PurePosixPath(name))]
+    found = [
+        Photo(f"{path}/{entry.filename}", Path(entry.filename), archive, entry=entry)
+        for entry in entries
+        if _is_photo(PurePosixPath(entry.filename)) and not entry.is_dir()
+    ]
     yield from found or [
         _refused(path, "photos.empty", "{name} holds no images; name a folder or a zip with some in it.")
     ]

@@ -10,6 +10,7 @@ import contextlib
 import functools
 import io
 import math
+import os
 import threading
 import warnings
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from resnet.errors import Refusal
@@ -34,8 +35,15 @@ Pixels = npt.NDArray[np.uint8]
 MAX_PIXELS = 50_000_000
 #: Below this there is nothing to see, and a broken file is more likely than a photo.
 MIN_SIDE = 8
-#: Decoding these would start another program (EPS) or needs libraries that pillow loads lazily.
-REFUSED_FORMATS = {"EPS", "WMF", "FPX", "MIC"}
+#: Not opened: decoding them would start another program (EPS, also inside of IPTC) or needs libraries that pillow loads
+#: lazily (WMF, FPX, MIC); icons are decoded before anyone can look at their size; of the others pillow knows the name,
+#: but no picture (videos, tables of numbers).
+REFUSED_FORMATS = {"EPS", "IPTC", "WMF", "FPX", "MIC", "ICO", "ICNS", "MPEG", "BUFR", "GRIB", "HDF5"}
+#: Phones write the second as well: a JPEG with smaller ones behind it.
+JPEG_FORMATS = {"JPEG", "MPO"}
+
+#: Up to this many times the side of the crop, the long side of a photo is resized whole.
+LONGEST = 32
 
 # Large photos are decoded one at a time, whatever the number of visitors.
 LARGE_PIXELS = 12_000_000
@@ -76,17 +84,17 @@ def open_image(source: ImageLike, name: str | None = None) -> Image.Image:
         Refusal: if it is no image, is broken, is under 8 pixels or over 50 million pixels.
     """
     shown = name or (Path(source).name if isinstance(source, str | Path) else "the image")
-    if isinstance(source, Image.Image):
-        return _decode(source, shown)
-    if isinstance(source, str | Path) and Path(source).is_dir():
+    if isinstance(source, str | Path) and os.path.isdir(source):  # noqa: PTH112 (Path.is_dir raises on odd names)
         raise Refusal("image.folder", "{name} is a folder, not a photo; choose a file in it.", name=shown)
-    stream: str | Path | io.BytesIO = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
+        if isinstance(source, Image.Image):  # it may be a file that pillow has not read to its end yet
+            return _decode(source, shown)
+        stream: str | Path | io.BytesIO = io.BytesIO(source) if isinstance(source, bytes) else source
         with Image.open(stream, formats=image_formats()) as image:
             return _decode(image, shown)
     except Refusal:
         raise
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise Refusal("image.missing", "There is no file {name}; check the path.", name=shown) from None
     except PermissionError:
         raise Refusal("image.unreadable", "{name} may not be read; check its permissions.", name=shown) from None
@@ -118,8 +126,10 @@ def _decode(image: Image.Image, name: str) -> Image.Image:
             "image.small", "{name} is {width} x {height} pixels; a photo needs at least {limit} on each side.",
             name=name, width=width, height=height, limit=MIN_SIDE,
         )  # fmt: skip
-    if width * height > MAX_PIXELS and image.format == "JPEG":
-        image.draft("RGB", (width // 2, height // 2))  # a JPEG decodes at half size for a quarter of the memory
+    if width * height > MAX_PIXELS and image.format in JPEG_FORMATS and not image.info.get("progressive"):
+        # A JPEG decodes at half size for a quarter of the memory, but not a progressive one: that is kept whole, at 6
+        # bytes a pixel, until its last scan.
+        image.draft("RGB", (width // 2, height // 2))
         width, height = image.size
     if width * height > MAX_PIXELS:
         raise _too_large(name)
@@ -132,20 +142,23 @@ def _decode(image: Image.Image, name: str) -> Image.Image:
 def _to_rgb(image: Image.Image) -> Image.Image:
     image.load()
     with contextlib.suppress(SyntaxError, ValueError, TypeError, ZeroDivisionError):  # of a broken EXIF block
-        image = ImageOps.exif_transpose(image)
+        if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:  # else it would only be copied
+            image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
         return _scale_to_8_bits(image).convert("RGB")
     if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        white = Image.new("RGBA", layer.size, "white")
-        white.alpha_composite(layer)
-        return white.convert("RGB")
+        if image.mode == "La":  # pillow goes from it to LA only
+            image = image.convert("LA")
+        layer = image if image.mode == "RGBA" else image.convert("RGBA")
+        white = Image.new("RGB", layer.size, "white")
+        white.paste(layer, mask=layer)
+        return white
     return image.convert("RGB")
 
 
 def _scale_to_8_bits(image: Image.Image) -> Image.Image:
     """16-bit, 32-bit and floating-point grey to 8 bits, by the range that such files use (pillow would clip)."""
-    values = np.asarray(image).astype(np.float32)
+    values = np.nan_to_num(np.asarray(image).astype(np.float32), copy=False)
     top = float(values.max()) if values.size else 0.0
     if image.mode.startswith("I;16"):
         white = 65535.0
@@ -153,7 +166,9 @@ def _scale_to_8_bits(image: Image.Image) -> Image.Image:
         white = 1.0 if top <= 1.0 else max(top, 255.0)
     else:
         white = 255.0 if top <= 255 else max(top, 65535.0)
-    return Image.fromarray(np.clip(values / white * 255 + 0.5, 0, 255).astype(np.uint8))
+    values *= 255 / white
+    values += 0.5
+    return Image.fromarray(np.clip(values, 0, 255, out=values).astype(np.uint8))
 
 
 @dataclass(frozen=True)
@@ -194,28 +209,32 @@ class Preprocess:
 
     def crop_box(self, width: int, height: int) -> tuple[float, float, float, float]:
         """The region (left, top, right, bottom) of a photo, in its own pixels, that the network sees."""
-        resized_width = resized_height = self.resize
-        if self.crop_mode == "center":  # the short side becomes `resize`, the long one follows, rounded down
-            if width <= height:
-                resized_height = int(self.resize * height / width)
-            else:
-                resized_width = int(self.resize * width / height)
-        left, top = round((resized_width - self.size) / 2.0), round((resized_height - self.size) / 2.0)
+        resized_width, resized_height = self._resized(width, height)
+        left, top = self._corner(resized_width, resized_height)
         across, down = width / resized_width, height / resized_height
         return left * across, top * down, (left + self.size) * across, (top + self.size) * down
 
-    def crop(self, image: Image.Image) -> Image.Image:
-        """RGB image of any size -> the ``size x size`` RGB image that the network sees.
+    def _resized(self, width: int, height: int) -> tuple[int, int]:
+        if self.crop_mode == "squash":
+            return self.resize, self.resize
+        if width <= height:  # the short side becomes `resize`, the long one follows, rounded down
+            return self.resize, int(self.resize * height / width)
+        return int(self.resize * width / height), self.resize
 
-        Resizing to `resize` and cutting out the centre gives the same pixels; this way the rest is never computed,
-        however long the photo is.
-        """
+    def _corner(self, resized_width: int, resized_height: int) -> tuple[int, int]:
+        return round((resized_width - self.size) / 2.0), round((resized_height - self.size) / 2.0)
+
+    def crop(self, image: Image.Image) -> Image.Image:
+        """RGB image of any size -> the ``size x size`` RGB image that the network sees."""
         filter_ = Image.Resampling[self.interpolation.upper()]
-        box = self.crop_box(*image.size)
-        if box == (0, 0, *image.size) and image.size == (self.size, self.size):
-            return image
-        # Rounding may put the corner a hair outside of the photo, which pillow refuses.
-        box = (max(box[0], 0.0), max(box[1], 0.0), min(box[2], float(image.width)), min(box[3], float(image.height)))
+        resized = self._resized(*image.size)
+        if max(resized) <= LONGEST * self.size:  # to the last bit what torchvision and timm do
+            left, top = self._corner(*resized)
+            return image.resize(resized, filter_).crop((left, top, left + self.size, top + self.size))
+        # Resizing the whole of a strip of 8 x 1,000,000 pixels would take gigabytes, so only the region is computed.
+        # pillow holds its corners in fp32: a hair's breadth beside theirs, and maybe outside of the photo.
+        left_, top_, right, bottom = self.crop_box(*image.size)
+        box = (max(left_, 0.0), max(top_, 0.0), min(right, float(image.width)), min(bottom, float(image.height)))
         return image.resize((self.size, self.size), filter_, box=box)
 
     def pixels(self, image: Image.Image) -> Pixels:
