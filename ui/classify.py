@@ -25,7 +25,7 @@ from resnet.explain import grad_cam
 from resnet.photos import Photo, find_photos
 from resnet.rows import header, to_table
 from ui.drawing import data_uri, overlay, thumbnail
-from ui.models import Loaded, Models
+from ui.models import Load, Loaded, Models
 from ui.texts import Markup, both, label, sentence
 from weights.catalog import CATALOG, FLOWERS, entries
 
@@ -81,14 +81,15 @@ def build(models: Models, default_model: str) -> None:
 
     # The model that is ready for this visitor; None while one loads, so that no result is another model's.
     ready = gr.State(None)
+    wish = gr.State([])  # the model that this visitor asked for last; the same list in all calls of a visit
 
-    # Gradio finds a progress bar by this default, hence the calls in them.
-    async def load(
-        name: str,
-        k: float,
-        progress: gr.Progress = gr.Progress(),  # noqa: B008
-    ) -> AsyncIterator[tuple[Any, ...]]:
-        async for update in _load(models, name, int(k), progress):
+    async def load(name: str, k: float, wish: list[object]) -> AsyncIterator[tuple[Any, ...]]:
+        mine = object()
+        wish[:] = [mine]
+        async for update in _load(models, name, int(k)):
+            if wish != [mine]:  # the last choice wins, in whatever order models arrive
+                yield gr.skip(), gr.skip(), gr.skip()  # Gradio sends the last update again at the end
+                return
             yield update
 
     def show(path: str | None, name: str | None, k: float) -> tuple[str, str]:
@@ -101,7 +102,7 @@ def build(models: Models, default_model: str) -> None:
         paths: list[str] | None,
         name: str | None,
         k: float,
-        progress: gr.Progress = gr.Progress(),  # noqa: B008
+        progress: gr.Progress = gr.Progress(),  # noqa: B008 (Gradio finds a progress bar by this default)
     ) -> Iterator[tuple[Any, ...]]:
         yield from _table(models, paths or [], name, int(k), progress)
 
@@ -112,8 +113,8 @@ def build(models: Models, default_model: str) -> None:
         "api_visibility": "private",
     }
     loads: dict[str, Any] = {
-        "fn": load, "inputs": [model, top_k], "outputs": [facts, ready, top_k], "show_progress_on": [facts],
-        "concurrency_limit": None, "api_visibility": "private",
+        "fn": load, "inputs": [model, top_k, wish], "outputs": [facts, ready, top_k], "show_progress": "hidden",
+        "trigger_mode": "multiple", "concurrency_limit": None, "api_visibility": "private",
     }  # fmt: skip
     shows: dict[str, Any] = {
         "fn": show, "inputs": [photo, ready, top_k], "outputs": [answer, pictures], "show_progress_on": [answer],
@@ -122,7 +123,7 @@ def build(models: Models, default_model: str) -> None:
     page = gr.context.Context.root_block
     assert page is not None
     gr.on([page.load, model.change], **loads).then(**shows)
-    gr.on([photo.change, top_k.release], trigger_mode="always_last", **shows)
+    gr.on([photo.change, top_k.change, top_k.release], trigger_mode="always_last", **shows)
     answer.select(explain, [photo, ready], pictures, show_progress="hidden", **quick)
     start.click(
         classify_all, [files, ready, top_k], [summary, table, download], show_progress_on=[summary],
@@ -190,7 +191,9 @@ def _one_photo() -> tuple[PhotoInput, gr.HTML, gr.HTML]:
                 api_visibility="private",
             )
         with gr.Column(scale=6, min_width=320):
-            answer = gr.HTML(_empty(), js_on_load=BARS_JS, elem_id="answer", apply_default_css=False)
+            answer = gr.HTML(
+                _empty(both("answer.empty")), js_on_load=BARS_JS, elem_id="answer", apply_default_css=False
+            )
             pictures = gr.HTML(elem_id="pictures", apply_default_css=False)
     return photo, answer, pictures
 
@@ -213,15 +216,12 @@ def _many_photos() -> tuple[gr.File, gr.Button, gr.HTML, gr.HTML, gr.DownloadBut
 # -- one photo ---------------------------------------------------------------------------------------------------------
 
 
-async def _load(models: Models, name: str, top_k: int, progress: gr.Progress) -> AsyncIterator[tuple[Any, ...]]:
+async def _load(models: Models, name: str, top_k: int) -> AsyncIterator[tuple[Any, ...]]:
     """Wait for a model without holding a thread, however many visitors wait; then say what it is."""
     try:
         load = models.start(name)
-        if not load.future.done():
-            yield f'<div class="facts"><span>{both("facts.loading", name=name)}</span></div>', None, gr.skip()
         while not load.future.done():
-            if load.total:
-                progress(load.done / load.total, desc=f"{name}: {load.done / 1e6:.0f} / {load.total / 1e6:.0f} MB")
+            yield _loading(name, load), None, gr.skip()
             await asyncio.sleep(0.1)
         found = load.future.result()
     except Refusal as refusal:
@@ -237,6 +237,19 @@ async def _load(models: Models, name: str, top_k: int, progress: gr.Progress) ->
 
 def _alert(text: str) -> str:
     return f'<div class="card refusal" role="alert">{text}</div>'
+
+
+def _loading(name: str, load: Load) -> str:
+    """How far a download is, once its size is known."""
+    text, bar = both("facts.loading", name=name), ""
+    if load.total:
+        text += both("facts.progress", done=f"{load.done / 1e6:.0f}", total=f"{load.total / 1e6:.0f}")
+        percent = 100 * load.done / load.total
+        bar = (
+            f'<span class="track" role="progressbar" aria-valuenow="{percent:.0f}" aria-label="{html.escape(name)}">'
+            f'<span class="fill" style="width:{percent:.1f}%"></span></span>'
+        )
+    return f'<div class="facts"><span>{text}</span>{bar}</div>'
 
 
 def _facts(found: Loaded) -> str:
@@ -255,7 +268,7 @@ def _facts(found: Loaded) -> str:
         if checkpoint.label_names
         else both("facts.base"),
         both("facts.size", size=checkpoint.preprocess.size),
-        both("facts.license", license=checkpoint.license or "?"),
+        both("facts.license", license=checkpoint.license) if checkpoint.license else both("facts.no_license"),
         where,
     ]
     if entry and entry.top1 is not None:
@@ -269,14 +282,16 @@ def _facts(found: Loaded) -> str:
     return f'<div class="facts">{inner}</div>'
 
 
-def _empty() -> str:
-    return f'<div class="card empty"><p>{both("answer.empty")}</p></div>'
+def _empty(text: str) -> str:
+    return f'<div class="card empty"><p>{text}</p></div>'
 
 
 def _answer(models: Models, path: str | None, name: str | None, top_k: int) -> tuple[str, str]:
     """The card with the names, and the pictures beside it."""
-    if not path or not name:
-        return _empty(), ""  # why a model can't be had stands above, where it was chosen
+    if not path:
+        return _empty(both("answer.empty")), ""
+    if not name:
+        return _empty(sentence(_not_ready())), ""  # why it can't be had stands above, where it was chosen
     try:
         found = models.get(name)
         started = time.perf_counter()
@@ -290,6 +305,10 @@ def _answer(models: Models, path: str | None, name: str | None, top_k: int) -> t
     except Exception:
         log.exception("classifying with %r", name)
         return _alert(both("error.unexpected")), ""
+
+
+def _not_ready() -> Refusal:
+    return Refusal("model.missing", "The model is not ready; wait for it or choose another one above.")
 
 
 def _photo(path: str) -> Photo:
@@ -389,7 +408,7 @@ def _classify_many(
     if not paths:
         raise Refusal("photos.none", "No photos were chosen; drop some, or a zip, into the field above.")
     if not name:
-        raise Refusal("model.missing", "The model is not ready; wait for it or choose another one above.")
+        raise _not_ready()
     classifier = models.get(name).classifier
     photos = find_photos(paths)
     if len(photos) > MAX_PHOTOS:

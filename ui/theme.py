@@ -76,7 +76,8 @@ def theme() -> gr.themes.Base:
 CSS = (
     LANGUAGE_CSS
     + """
-.gradio-container { max-width: 1180px !important; margin: 0 auto !important; }
+.gradio-container { max-width: 1180px !important; margin: 0 auto !important; width: 100%; }
+footer > .divider:first-child { display: none; } /* Gradio's, before the link to an API that we leave out */
 .masthead { display: flex; gap: 16px; align-items: center; padding: 8px 2px 2px; }
 .masthead svg { flex: none; width: 52px; height: 52px; color: var(--primary-600); }
 .dark .masthead svg { color: var(--primary-400); }
@@ -102,11 +103,11 @@ CSS = (
 .bars button[aria-pressed="true"] { border-color: var(--primary-500); background: var(--primary-50); }
 .dark .bars button[aria-pressed="true"] { background: #0b2a1e; }
 .bars .percent { font-variant-numeric: tabular-nums; }
-.bars .track { grid-column: 1 / -1; height: 8px; border-radius: 4px; background: var(--neutral-200);
-  overflow: hidden; }
-.dark .bars .track { background: var(--neutral-700); }
-.bars .fill { display: block; height: 100%; border-radius: 4px; background: var(--primary-600); }
-.dark .bars .fill { background: var(--primary-400); }
+.bars .track { grid-column: 1 / -1; }
+.track { height: 8px; border-radius: 4px; background: var(--neutral-200); overflow: hidden; }
+.dark .track { background: var(--neutral-700); }
+.fill { display: block; height: 100%; border-radius: 4px; background: var(--primary-600); }
+.dark .fill { background: var(--primary-400); }
 .hint { color: var(--body-text-color-subdued); font-size: 0.875rem; margin: 10px 0 0; line-height: 1.5; }
 .pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(130px, 1fr)); gap: 14px; margin: 14px 0 0; }
 .pictures figure { margin: 0; }
@@ -117,6 +118,7 @@ CSS = (
 .facts b { color: var(--body-text-color); font-weight: 600; }
 .facts .note { flex-basis: 100%; color: #92400e; }
 .dark .facts .note { color: #fcd34d; }
+.facts .track { align-self: center; width: 220px; }
 #model input { text-overflow: ellipsis; padding-right: 2.2rem; }
 .html-container { padding: 0 !important; }
 #table .scroll { max-height: 620px; overflow: auto; border: 1px solid var(--block-border-color);
@@ -149,7 +151,7 @@ CSS = (
   #table td.file { font-size: 0.8rem; color: var(--body-text-color-subdued); }
   #table td:nth-child(3) { grid-column: 2; } #table td.number { grid-column: 3; }
 }
-@media (prefers-reduced-motion: no-preference) { .bars .fill { transition: width 0.25s ease-out; } }
+@media (prefers-reduced-motion: no-preference) { .fill { transition: width 0.25s ease-out; } }
 """
 )
 

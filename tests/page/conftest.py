@@ -1,0 +1,343 @@
+"""The real page, served by `app.py` and by the tests' own process, and Chromium to visit it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import uuid
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+
+from tests import local_models
+
+ROOT = Path(__file__).resolve().parents[2]
+#: Opens the repository `tester/private` on the local Hub; in the environment of the page, which must not use it.
+TOKEN = "hf_of_the_owner"
+LONG = "Pseudopseudohypoparathyroidism" * 6
+PETS = (
+    "cat",
+    "dog",
+    "hamster",
+    "canary",
+    "goldfish",
+    "rabbit",
+    "tortoise",
+    "parrot",
+    "ferret",
+    "gecko",
+    "pony",
+    "mouse",
+)
+HOSTILE = ('<img src=x onerror="alert(1)">', "<script>alert(2)</script>", '=cmd|"/C calc"!A0', LONG, "{name} {0}")
+FAULTY = ("gated", "norepo", "norevision", "expired", "error", "ratelimit", "drop", "truncate", "flip", "timeout")
+BROWSER_ARGS = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+
+
+# -- the Hub -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def hub(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A Hub with models of timm, of transformers, hostile, private and faulty ones."""
+    root = tmp_path_factory.mktemp("hub")
+    local_models.write_timm(root / "timm/resnet18.a1_in1k")
+    local_models.write_transformers(root / "tester/pets", PETS)
+    local_models.write_transformers(root / "tester/hostile", HOSTILE)
+    local_models.write_config(root / "tester/bert", {"model_type": "bert", "architectures": ["BertModel"]})
+    for name in ("private", "slow", "slower", "shared-by-two", *FAULTY):
+        (root / "tester" / name).symlink_to(root / "tester/pets")
+    (root / "imagenet").symlink_to(shared / "hub/imagenet")
+    with local_models.local_hub(shared).LocalHub(root, token=TOKEN) as served:
+        served.private.add("tester/private")
+        for kind in FAULTY:
+            served.fault(kind, f"tester/{kind}", seconds=30)
+        yield served
+
+
+# -- the servers -------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Site:
+    """A page that is being served, and its raw API."""
+
+    url: str
+    pid: int = 0
+    log: Path | None = None
+    _config: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        if not self._config:
+            self._config = json.loads(self.get("/config")[1])
+        return self._config
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Status and body of a GET."""
+        try:
+            with urllib.request.urlopen(self.url + path, timeout=60) as answer:
+                return answer.status, answer.read().decode(errors="replace")
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode(errors="replace")
+
+    def post(self, path: str, body: bytes, content_type: str = "application/json") -> tuple[int, str]:
+        """Status and body of a POST."""
+        request = urllib.request.Request(self.url + path, body, {"Content-Type": content_type})
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return answer.status, answer.read().decode(errors="replace")
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode(errors="replace")
+
+    def upload(self, data: bytes, name: str = "photo.jpg") -> str:
+        """Upload as a browser does; the path that Gradio gave it."""
+        boundary = uuid.uuid4().hex
+        head = f'--{boundary}\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n\r\n'.encode()
+        body = head + data + f"\r\n--{boundary}--\r\n".encode()
+        status, text = self.post("/gradio_api/upload", body, f"multipart/form-data; boundary={boundary}")
+        assert status == 200, text
+        return str(json.loads(text)[0])
+
+    def component(self, elem_id: str) -> int:
+        return next(int(one["id"]) for one in self.config["components"] if one["props"].get("elem_id") == elem_id)
+
+    def function(self, name: str) -> dict[str, Any]:
+        return next(one for one in self.config["dependencies"] if one["api_name"] == name)
+
+    def call(
+        self, name: str, data: list[Any], session: str, event_data: Any = None, trigger: int | None = None
+    ) -> tuple[list[Any] | None, str]:
+        """Call a function of the page as its JavaScript does: the last outputs (None if it failed), and all answers."""
+        body = {
+            "data": data, "event_data": event_data, "fn_index": self.function(name)["id"], "session_hash": session,
+            "trigger_id": trigger,
+        }  # fmt: skip
+        status, text = self.post("/gradio_api/queue/join", json.dumps(body).encode())
+        if status != 200:
+            return None, text
+        outputs, seen = None, []
+        with urllib.request.urlopen(f"{self.url}/gradio_api/queue/data?session_hash={session}", timeout=90) as stream:
+            for line in stream:
+                if not line.startswith(b"data:"):
+                    continue
+                seen.append(line.decode())
+                message = json.loads(line[5:])
+                if message["msg"] == "process_completed":
+                    outputs = message["output"].get("data") if message["success"] else None
+                if message["msg"] in ("process_completed", "close_stream", "unexpected_error"):
+                    break
+        return outputs, "".join(seen)
+
+    def visit(self, model: str = "flowers") -> str:
+        """A session of the raw API in which that model is ready."""
+        session = uuid.uuid4().hex[:11]
+        outputs, text = self.call("load", [model, 5], session)
+        assert outputs, text
+        return session
+
+    def peak_megabytes(self) -> float:
+        """The most memory that the server ever held."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) / 1024
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def app_environment(folder: Path, **more: str) -> dict[str, str]:
+    """What `app.py` is started with: its own caches, and no proxy between it and the local Hub."""
+    kept = {key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")}
+    return kept | {
+        "HF_HOME": str(folder / "hf"),
+        "GRADIO_TEMP_DIR": str(folder / "uploads"),
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "PYTHONUNBUFFERED": "1",
+        **more,
+    }
+
+
+@pytest.fixture(scope="session")
+def site(hub: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """`python app.py`, as a person starts it, with the local Hub as its Hub and a token in its environment."""
+    folder, port = tmp_path_factory.mktemp("app"), free_port()
+    log = folder / "log.txt"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "app.py", "--port", str(port)],
+            cwd=ROOT,
+            env=app_environment(folder, HF_ENDPOINT=hub.url, HF_TOKEN=TOKEN),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    served = Site(f"http://127.0.0.1:{port}", process.pid, log)
+    try:
+        wait_for(served, process)
+        yield served
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def wait_for(served: Site, process: subprocess.Popen[Any], seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            assert served.get("/")[0] == 200
+            return
+        except (urllib.error.URLError, ConnectionError):
+            assert process.poll() is None, served.log.read_text() if served.log else ""
+            assert time.monotonic() < deadline, "the page did not start"
+            time.sleep(0.1)
+
+
+# -- the browser -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium; for a module only, since Playwright occupies the event loop of its thread while it runs."""
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(
+            executable_path=os.environ.get("CHROMIUM", "/usr/bin/chromium"), args=[*BROWSER_ARGS]
+        )
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def visit(browser: Browser, site: Site) -> Iterator[Callable[..., Page]]:
+    """A function: (locale, width, color_scheme, url …) -> the page, opened by a new visitor, its model ready.
+
+    Whatever a test does there, no script of a stranger may run, nothing may fail in the page's own scripts, and no
+    request may leave this machine.
+    """
+    contexts, wrong = [], []
+
+    def note(message: ConsoleMessage) -> None:
+        if message.type == "error":
+            wrong.append(f"console: {message.text}")
+
+    def open_page(
+        locale: str = "en-US",
+        width: int = 1280,
+        color_scheme: str = "light",
+        url: str = site.url,
+        ready: bool = True,
+        **options: Any,
+    ) -> Page:
+        context = browser.new_context(
+            locale=locale, viewport={"width": width, "height": 900}, color_scheme=color_scheme, **options
+        )
+        context.set_default_timeout(30_000)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", note)
+        page.on("pageerror", lambda error: wrong.append(f"script: {error}"))
+        page.on("dialog", lambda dialog: (wrong.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+        page.on(
+            "request", lambda request: hosts.add(urlsplit(request.url).hostname or "") if "//" in request.url else 0
+        )
+        page.goto(url)
+        if ready:
+            page.wait_for_selector("#facts .facts b")
+        return page
+
+    hosts: set[str] = set()
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert not wrong
+    assert hosts <= {"127.0.0.1", ""}
+
+
+# -- photos ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Named:
+    """A photo and what `python -m resnet classify` says of it, in JSON and in its table."""
+
+    path: Path
+    predictions: list[dict[str, Any]]
+    row: dict[str, str]
+
+    @property
+    def verdict(self) -> str:
+        return self.row["verdict"]
+
+    @property
+    def bars(self) -> list[str]:
+        """What the page must show, to the last digit."""
+        return [f"{one['label']}\n{100 * one['probability']:.1f} %" for one in self.predictions]
+
+
+@pytest.fixture(scope="session")
+def named(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Named]:
+    """Flowers of each class and some things that are none, as the terminal names them."""
+    folder = tmp_path_factory.mktemp("photos")
+    for archive, count in (("flowers.zip", 60), ("imagenette.zip", 20)):
+        with zipfile.ZipFile(shared / "data" / archive) as opened:
+            names = sorted(name for name in opened.namelist() if name.lower().endswith((".jpg", ".jpeg")))
+            for index in range(count):
+                name = names[index * len(names) // count]
+                (folder / name.replace("/", "_")).write_bytes(opened.read(name))
+    table = folder.with_suffix(".csv")
+    done = subprocess.run(
+        [sys.executable, "-m", "resnet", "classify", "--json", "--csv", str(table), str(folder)],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    rows = list(csv.DictReader(io.StringIO(table.read_text(encoding="utf-8-sig"))))
+    return [
+        Named(Path(line["path"]), line["predictions"], row)
+        for line, row in zip(lines, rows, strict=True)
+        if line["path"] == row["path"]
+    ]
+
+
+@pytest.fixture(scope="session")
+def rose(named: list[Named]) -> Named:
+    """A photo of which the network is sure."""
+    return next(one for one in named if one.verdict == "clear" and "roses" in one.path.name)
+
+
+# -- what tests do on the page -----------------------------------------------------------------------------------------
+
+
+def choose_model(page: Page, name: str) -> None:
+    """Type a model's name as a visitor does."""
+    field = page.locator("#model input")
+    field.click()
+    field.fill(name)
+    field.press("Enter")
+
+
+def choose_photo(page: Page, path: Path) -> None:
+    page.set_input_files("#photo input[type=file]", path)
+
+
+def bars(page: Page) -> list[str]:
+    """Name and percentage of each bar, once there are some."""
+    page.wait_for_selector("#answer .bars")
+    return page.locator("#answer .bars button").all_inner_texts()

@@ -1,0 +1,137 @@
+"""The models that a page holds: loaded once for all visitors, dropped by size, never with the owner's token."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import ui.models
+from resnet.errors import Refusal
+from tests.ui.conftest import TOKEN
+from ui.models import MAX_LOADING, MAX_WAITING, Models
+from weights.hub import Hub
+from weights.load import load
+
+Make = Callable[..., Models]
+
+
+def downloads(hub: Any) -> list[str]:
+    return [path for method, path in hub.log if method == "GET" and path.endswith(".safetensors")]
+
+
+def test_visitors_who_want_the_same_model_share_one_download(hub: Any, make_models: Make) -> None:
+    models = make_models()
+    hub.fault("slow", "tester/one", seconds=0.3)
+    together = threading.Barrier(4)
+
+    def visitor() -> Any:
+        together.wait()
+        return models.get("tester/one")
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: visitor(), range(4)))
+    assert len(downloads(hub)) == 1
+    assert all(one is found[0] for one in found)
+    assert found[0].classifier.label_names == ("cat", "dog", "pony")
+
+
+def test_a_load_tells_how_far_it_is(hub: Any, make_models: Make) -> None:
+    hub.fault("slow", "tester/one", seconds=0.3)
+    under_way, seen = make_models().start("tester/one"), set()
+    while not under_way.future.done():
+        seen.add((under_way.done, under_way.total))
+        assert under_way.done <= max(under_way.total, 0)
+    total = under_way.total
+    assert total > 15e6 and under_way.done == total
+    assert any(0 < done < of == total for done, of in seen)
+
+
+def test_a_failure_is_not_remembered(hub: Any, make_models: Make) -> None:
+    models = make_models()
+    hub.fault("error", "tester/one", times=1)
+    with pytest.raises(Refusal) as refused:
+        models.get("tester/one")
+    assert refused.value.code == "hub.error"
+    assert models.get("tester/one").checkpoint.source.repo == "tester/one"
+
+
+def test_the_least_used_model_is_dropped_first(make_models: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    models = make_models()
+    one = models.get("tester/one")
+    monkeypatch.setattr(ui.models, "MAX_BYTES", int(2.5 * one.bytes))
+    models.get("tester/two")
+    models.get("tester/one")  # used again: now two is the oldest
+    models.get("tester/three")
+    held = {name: models.start(f"tester/{name}").future.done() for name in ("one", "three", "two")}
+    assert held == {"one": True, "three": True, "two": False}
+    assert models.get("tester/one") is one
+
+
+def test_a_model_larger_than_all_room_still_works(make_models: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ui.models, "MAX_BYTES", 1)
+    models = make_models()
+    models.get("flowers")
+    one = models.get("tester/one")
+    assert models.start("tester/one").future.result() is one
+    assert models.start("tester/one").future.done()
+
+
+def test_the_weights_are_held_once(make_models: Make) -> None:
+    found = make_models().get("flowers")
+    assert not found.checkpoint.state_dict
+    assert found.bytes == 4 * found.checkpoint.config.num_parameters
+
+
+def test_too_many_loads_are_refused_and_room_is_made_again(hub: Any, make_models: Make) -> None:
+    models = make_models()
+    hub.fault("timeout", seconds=1)
+    waiting = [models.start(f"tester/absent-{number}") for number in range(MAX_LOADING + MAX_WAITING)]
+    with pytest.raises(Refusal) as refused:
+        models.start("tester/one")
+    assert refused.value.code == "model.busy"
+    assert models.start("tester/absent-0") is waiting[0]  # who joins a load makes no new one
+    hub.clear()
+    for one in waiting:
+        with pytest.raises(Refusal):
+            one.future.result(60)
+    assert models.get("tester/one").classifier.label_names
+
+
+def test_a_page_does_not_use_the_token_of_its_owner(
+    hub: Any, make_models: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    with pytest.raises(Refusal) as refused:
+        make_models().get("tester/private")
+    assert refused.value.code == "hub.no_repo"
+    # The token would have opened it:
+    assert load("tester/private", hub=Hub(hub.url, tmp_path / "other", None)).label_names == ("cat", "dog", "pony")
+    # And so it is for Models as a page makes them:
+    assert Models().hub.token is False
+
+
+@pytest.mark.parametrize(
+    "name", [".", "/etc", "../shared", "weights/flowers", "~", "weights", "", " ", "a/b/c", "a b/c"]
+)
+def test_what_a_visitor_types_is_never_a_path(make_models: Make, hub: Any, name: str) -> None:
+    with pytest.raises(Refusal) as refused:
+        make_models().get(name)
+    assert refused.value.code in ("weights.name", "hub.no_repo")
+
+
+def test_a_path_given_at_the_start_is_one(make_models: Make) -> None:
+    found = make_models(trusted=("weights/flowers",)).get("weights/flowers")
+    assert found.classifier.label_names[0] == "daisy"
+
+
+def test_spellings_of_one_catalogue_name_are_one_model(hub: Any, make_models: Make) -> None:
+    hub.fault("timeout", seconds=0.5)
+    models = make_models()
+    first = models.start("resnet18.a1_in1k")
+    assert models.start(" timm/resnet18.a1_in1k ") is first
+    assert first.future.exception(30) is not None
