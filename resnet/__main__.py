@@ -5,11 +5,15 @@ from __future__ import annotations
 import argparse
 import contextlib
 import csv
+import io
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
+import torch
 from tqdm.auto import tqdm
 
 from resnet.classifier import Classification, Classifier
@@ -35,26 +39,34 @@ def main(argv: list[str] | None = None) -> int:
     classify.add_argument("--csv", metavar="FILE", help="write a table as well")
     classify.add_argument("--json", action="store_true", help="print one JSON object a line")
     args = parser.parse_args(argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a file's name need not be text, nor its text in the terminal's code
+            stream.reconfigure(errors="backslashreplace")
     try:
         return _classify(args)
     except Refusal as refusal:
         print(refusal, file=sys.stderr)
         return 2
-    except BrokenPipeError:  # `| head` has seen enough
-        sys.stderr.close()
+    except BrokenPipeError:  # `| head` has seen enough; what is still in the buffer goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 1 on")
+    return int(text)
 
 
 def _load(args: argparse.Namespace) -> Classifier:
     from weights.load import load  # a door may call any package
 
+    try:
+        torch.empty(0, device=args.device)
+    except (RuntimeError, AssertionError):  # torch asserts that it was compiled for the device
+        raise Refusal(
+            "device.none", "There is no device {name} here; leave out --device, or use cpu.", name=repr(args.device)
+        ) from None
     return load(args.model).classifier(args.device)
 
 
@@ -68,7 +80,8 @@ def _classify(args: argparse.Namespace) -> int:
         rows: Iterable[Classification] = classifier.predict_iter(photos, top_k, args.batch_size)
         for row in tqdm(rows, total=len(photos), unit=" photos", disable=not sys.stderr.isatty(), file=sys.stderr):
             failed += row.refusal is not None
-            print(json.dumps(to_json(row), ensure_ascii=False) if args.json else _line(row))
+            with tqdm.external_write_mode():  # the bar makes way where both go to one terminal
+                print(json.dumps(to_json(row), ensure_ascii=False) if args.json else _line(row), flush=True)
             if table:
                 table.writerow(to_table(row, row.name, top_k))
     if failed:
@@ -79,10 +92,13 @@ def _classify(args: argparse.Namespace) -> int:
 @contextlib.contextmanager
 def _table(path: str, top_k: int) -> Iterator[Any]:
     try:
-        with open(path, "w", newline="", encoding="utf-8-sig") as file:  # noqa: PTH123 (signature for spreadsheets)
+        # With the signature that tells spreadsheets it is UTF-8.
+        with Path(path).open("w", newline="", encoding="utf-8-sig", errors="backslashreplace") as file:
             writer = csv.writer(file)
             writer.writerow(header(top_k))
             yield writer
+    except BrokenPipeError:  # of the terminal, not of the table
+        raise
     except OSError as error:
         raise Refusal(
             "csv.write", "{file} can't be written ({reason}); choose another place.", file=path, reason=error.strerror

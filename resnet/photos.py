@@ -116,7 +116,7 @@ def _expand_zip(path: Path) -> Iterator[Photo]:
     found = [
         Photo(f"{path}/{entry.filename}", Path(entry.filename), archive, entry=entry)
         for entry in entries
-        if _is_photo(PurePosixPath(entry.filename)) and not entry.is_dir()
+        if _is_photo(PurePosixPath(entry.filename.replace("\\", "/"))) and not entry.is_dir()
     ]
     yield from found or [
         _refused(path, "photos.empty", "{name} holds no images; name a folder or a zip with some in it.")
@@ -129,5 +129,5 @@ def _refused(path: Path, code: str, sentence: str, **facts: object) -> Photo:
 
 def _is_photo(path: PurePosixPath | Path) -> bool:
     """Whether this is an image by its ending, and not one of the shadows that systems leave beside images."""
-    hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+    hidden = any((part.startswith(".") and part != "..") or part == "__MACOSX" for part in path.parts)
     return path.suffix.lower() in image_suffixes() and not hidden

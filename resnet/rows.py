@@ -25,7 +25,12 @@ def to_table(row: Classification, name: str, top_k: int) -> list[object]:
     """One row of the table, with as many cells as `header`; `name` is what the photo is called in it."""
     cells: list[object] = [cell for one in row.predictions[:top_k] for cell in (one.label, one.probability)]
     cells += [""] * (2 * top_k - len(cells))
-    return [_harmless(name), *map(_harmless, cells), "" if row.refusal else row.verdict, str(row.refusal or "")]
+    return [
+        _harmless(name),
+        *map(_harmless, cells),
+        "" if row.refusal else row.verdict,
+        _harmless(str(row.refusal or "")),
+    ]
 
 
 def _harmless(cell: object) -> object:
