@@ -130,9 +130,19 @@ def layers(config: ResNetConfig, image_size: int | tuple[int, int] = 224, batch_
         https://distill.pub/2019/computing-receptive-fields
     """
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+    least, most = IMAGE_SIZES
     for side in (height, width):
-        _in_range("image size", side, *IMAGE_SIZES, unit="pixels")
-    _in_range("batch size", batch_size, *BATCH_SIZES, unit="images")
+        if not least <= side <= most:
+            raise Refusal(
+                "summary.image_size", "The image size is {value} pixels; it must be from {least} to {most}.",
+                value=side, least=least, most=most,
+            )  # fmt: skip
+    least, most = BATCH_SIZES
+    if not least <= batch_size <= most:
+        raise Refusal(
+            "summary.batch_size", "The batch size is {value} images; it must be from {least} to {most}.",
+            value=batch_size, least=least, most=most,
+        )  # fmt: skip
     return list(_walk(_meta_network(config), _Signal((batch_size, 3, height, width))))
 
 
@@ -157,14 +167,6 @@ def _part(name: str, group: list[LayerFacts], depth: Depth) -> Part:
         sum(one.activation_bytes for one in group), branch[-1].receptive_field,
         None if depth == "stage" else group[0].shortcut,
     )  # fmt: skip
-
-
-def _in_range(what: str, value: int, least: int, most: int, unit: str) -> None:
-    if not least <= value <= most:
-        raise Refusal(
-            "summary.range", "The {what} is {value}; it must be from {least} to {most} {unit}.",
-            what=what, value=value, least=least, most=most, unit=unit,
-        )  # fmt: skip
 
 
 @lru_cache(maxsize=8)
