@@ -89,7 +89,7 @@ CATALOG: dict[str, Entry] = {
         _entry("resnet18", "a1_in1k", 73.164, "The most accurate at 18 layers; a quick base for fine-tuning."),
         _entry("resnet34", "a1_in1k", 77.930, "The most accurate at 34 layers; a good base on a laptop."),
         _entry("resnet50", "a1_in1k", 81.240, "timm's default ResNet-50; the usual base for fine-tuning."),
-        _entry("resnet101", "a1_in1k", 82.326, "Close to the best here in half the layers."),
+        _entry("resnet101", "a1_in1k", 82.326, "Close to the best here in two thirds of the layers."),
         _entry("resnet152", "a1_in1k", 82.742, "The most accurate here; at its best on a GPU."),
     )
 }

@@ -177,17 +177,14 @@ def read_weights(path: Path, name: str) -> layouts.State:
 
 def _holds_code(path: Path, error: Exception) -> bool:
     """Whether torch refused a file for the functions and classes in it, rather than for damage."""
-    if "GLOBAL" in str(error) or "TorchScript" in str(error):
-        return True
-    if not isinstance(error, pickle.UnpicklingError):
-        return False
     if zipfile.is_zipfile(path):
-        return True
+        return isinstance(error, pickle.UnpicklingError) or "TorchScript" in str(error)
     try:
         with path.open("rb") as file:  # reading its instructions runs none of them
-            return not CODE_OPCODES.isdisjoint({opcode.name for opcode, _, _ in pickletools.genops(file)})
+            instructions = {opcode.name for opcode, _, _ in pickletools.genops(file)}
     except Exception:  # it is no pickle at all
         return False
+    return "GLOBAL" in str(error) or not CODE_OPCODES.isdisjoint(instructions)
 
 
 def _owner(path: Path, name: str) -> str:
@@ -365,7 +362,7 @@ def write_folder(checkpoint: Checkpoint, folder: Path, half: bool = True, shard_
     Args:
         checkpoint: what to save.
         folder: made if it isn't there.
-        half: convolutions and classifier as fp16, half the size; BatchNorm stays fp32, whose statistics need it.
+        half: matrices and filters as fp16, half the size; biases and BatchNorm, whose statistics need it, stay fp32.
         shard_bytes: largest size of one file of weights; a single file by default, since timm reads no shards.
 
     Raises:
@@ -373,7 +370,7 @@ def write_folder(checkpoint: Checkpoint, folder: Path, half: bool = True, shard_
     """
     folder.mkdir(parents=True, exist_ok=True)
     state = {
-        key: (value.half() if half and value.is_floating_point() and not _is_norm(key) else value).clone().contiguous()
+        key: (value.half() if half and value.ndim > 1 else value).clone().contiguous()
         for key, value in checkpoint.state_dict.items()
     }
     total = sum(value.numel() * value.element_size() for value in state.values())
@@ -384,10 +381,8 @@ def write_folder(checkpoint: Checkpoint, folder: Path, half: bool = True, shard_
     _write_json(folder / CONFIG, to_config(checkpoint))
     if checkpoint.label_names:
         _write_json(folder / CLASS_INDICES, {str(index): label for index, label in enumerate(checkpoint.label_names)})
-
-
-def _is_norm(key: str) -> bool:
-    return ".bn" in f".{key}" or ".downsample.1." in key
+    else:
+        (folder / CLASS_INDICES).unlink(missing_ok=True)
 
 
 def _write_json(path: Path, data: object) -> None:

@@ -79,7 +79,7 @@ def describe(
         if model_type not in (None, "timm_wrapper") and "pretrained_cfg" not in config:
             raise not_a_resnet(name, f"a {model_type} model")
         return _describe_timm(name, config, class_indices)
-    except (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
         raise Refusal(
             "weights.config", "The config of {name} can't be understood ({reason}); choose another model.",
             name=name, reason=shorten(str(error)) or type(error).__name__,
@@ -169,7 +169,7 @@ def _timm_preprocess(cfg: Json) -> Preprocess:
     return Preprocess(
         size=int(size[1]),
         interpolation=_one_of("interpolation", cfg.get("interpolation") or "bicubic", get_args(Interpolation)),
-        crop_pct=float(cfg.get("test_crop_pct") or cfg.get("crop_pct") or 0.875),
+        crop_pct=_share(float(cfg.get("test_crop_pct") or cfg.get("crop_pct") or 0.875)),
         crop_mode=_one_of("crop_mode", cfg.get("crop_mode") or "center", get_args(CropMode)),
         mean=_triple(cfg.get("mean") or (0.485, 0.456, 0.406)),
         std=_triple(cfg.get("std") or (0.229, 0.224, 0.225)),
@@ -233,7 +233,7 @@ def _transformers_preprocess(cfg: Json) -> Preprocess:
     return Preprocess(
         size=side,
         interpolation=PIL_RESAMPLE[range(len(PIL_RESAMPLE))[int(cfg.get("resample", 3))]],
-        crop_pct=crop_pct,
+        crop_pct=_share(crop_pct),
         crop_mode=cast("CropMode", crop_mode),
         mean=_triple(cfg.get("image_mean") or (0.485, 0.456, 0.406)) if standard else (0.0, 0.0, 0.0),
         std=_triple(cfg.get("image_std") or (0.229, 0.224, 0.225)) if standard else (1.0, 1.0, 1.0),
@@ -244,6 +244,12 @@ def _crop_pct(size: int, resize: int) -> float:
     """The share that makes `Preprocess.resize` give back `resize` exactly, in spite of its rounding down."""
     share = size / resize
     return share if math.floor(size / share) == resize else size / (resize + 0.5)
+
+
+def _share(crop_pct: float) -> float:
+    if not 0.01 <= crop_pct <= 1:
+        raise ValueError(f"crop_pct is {crop_pct}; it must be from 0.01 to 1")
+    return crop_pct
 
 
 def _from_transformers(key: str) -> str:
@@ -415,7 +421,7 @@ def by_index(mapping: Json | None) -> list[str] | None:
     if not mapping:
         return None
     names = {int(index): str(label) for index, label in mapping.items()}
-    if sorted(names) != list(range(len(names))):
+    if sorted(names) != list(range(len(mapping))):
         raise ValueError("class indices must be 0, 1, 2 …")
     return [names[index] for index in range(len(names))]
 
