@@ -6,7 +6,8 @@
 - `loop`: torchvision's ResNet-18 and transforms, one photo after the other.
 - `loader`: the same network behind a DataLoader of two workers with batches of 32.
 
-All three read the same entries of the same zip with the same weights; the largest difference of a probability is printed.
+All three read the same entries of the same zip with the same weights; the largest difference of a probability is
+printed.
 """
 
 from __future__ import annotations

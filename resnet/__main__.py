@@ -1,4 +1,4 @@
-"""``python -m resnet classify PATH...``: names for photos, in files, folders and zips."""
+"""``python -m resnet classify PATH...`` names photos; ``python -m resnet layers NAME``: what a network is made of."""
 
 from __future__ import annotations
 
@@ -9,17 +9,20 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import torch
 from tqdm.auto import tqdm
 
 from resnet.classifier import Classification, Classifier
+from resnet.config import VARIANTS
 from resnet.errors import Refusal
 from resnet.photos import find_photos
 from resnet.rows import header, to_json, to_table
+from resnet.summary import LayerFacts, Part, layers, parts, to_csv
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -38,12 +41,24 @@ def main(argv: list[str] | None = None) -> int:
     classify.add_argument("--device", help="cpu, cuda, mps … (default: the GPU where there is one)")
     classify.add_argument("--csv", metavar="FILE", help="write a table as well")
     classify.add_argument("--json", action="store_true", help="print one JSON object a line")
+    classify.set_defaults(run=_classify)
+    inspect = commands.add_parser("layers", help="what a network is made of, and what each part costs")
+    inspect.add_argument(
+        "name", metavar="NAME", help=f"{', '.join(VARIANTS)}, or a model as `classify --model` takes it"
+    )
+    inspect.add_argument(
+        "--image-size", type=_image_size, default=224, metavar="N", help="pixels, or HEIGHTxWIDTH (default: 224)"
+    )
+    inspect.add_argument("--depth", choices=("stage", "block", "layer"), default="stage", help="(default: stage)")
+    inspect.add_argument("--csv", metavar="FILE", help="write a table instead")
+    inspect.add_argument("--json", action="store_true", help="print one JSON object a line")
+    inspect.set_defaults(run=_layers)
     args = parser.parse_args(argv)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a file's name need not be text, nor its text in the terminal's code
             stream.reconfigure(errors="backslashreplace")
     try:
-        return _classify(args)
+        return int(args.run(args))
     except Refusal as refusal:
         print(refusal, file=sys.stderr)
         return 2
@@ -56,6 +71,40 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a number from 1 on")
     return int(text)
+
+
+def _image_size(text: str) -> int | tuple[int, int]:
+    numbers = text.lower().split("x")
+    if len(numbers) > 2 or not all(number.isdecimal() for number in numbers):
+        raise argparse.ArgumentTypeError(f"{text} is neither a number of pixels nor HEIGHTxWIDTH")
+    return int(numbers[0]) if len(numbers) == 1 else (int(numbers[0]), int(numbers[1]))
+
+
+def _layers(args: argparse.Namespace) -> int:
+    from weights.load import load  # a door may call any package
+
+    config = VARIANTS[args.name] if args.name in VARIANTS else load(args.name).config
+    facts = layers(config, args.image_size)
+    found: Sequence[LayerFacts | Part] = facts if args.depth == "layer" else parts(facts, args.depth)
+    if args.csv:
+        with _writable(args.csv) as file:
+            file.write(to_csv(found))
+    elif args.json:
+        for one in found:
+            print(json.dumps(asdict(one)))
+    else:
+        print(f"{'part':22}{'output':>20}{'parameters':>14}{'MACs':>17}{'activations':>15}{'field':>7}  shortcut")
+        for part in parts(facts, args.depth):
+            output = " x ".join(map(str, (*part.output_shape[2:], part.output_shape[1])))
+            print(
+                f"{part.name:22}{output:>20}{part.parameters:>14,}{part.macs:>17,}{part.activation_bytes:>13,} B"
+                f"{part.receptive_field or '-':>7}  {part.shortcut or ''}"
+            )
+        print(
+            f"{'in all':42}{sum(one.parameters for one in facts):>14,}{sum(one.macs for one in facts):>17,}"
+            f"{sum(one.activation_bytes for one in facts):>13,} B"
+        )
+    return 0
 
 
 def _load(args: argparse.Namespace) -> Classifier:
@@ -91,12 +140,18 @@ def _classify(args: argparse.Namespace) -> int:
 
 @contextlib.contextmanager
 def _table(path: str, top_k: int) -> Iterator[Any]:
+    with _writable(path) as file:
+        writer = csv.writer(file)
+        writer.writerow(header(top_k))
+        yield writer
+
+
+@contextlib.contextmanager
+def _writable(path: str) -> Iterator[TextIO]:
     try:
         # With the signature that tells spreadsheets it is UTF-8.
         with Path(path).open("w", newline="", encoding="utf-8-sig", errors="backslashreplace") as file:
-            writer = csv.writer(file)
-            writer.writerow(header(top_k))
-            yield writer
+            yield file
     except BrokenPipeError:  # of the terminal, not of the table
         raise
     except OSError as error:

@@ -5,9 +5,11 @@ The network is built on the meta device, where tensors have a shape and no memor
 
 from __future__ import annotations
 
+import csv
+import io
 import itertools
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
@@ -167,6 +169,17 @@ def _part(name: str, group: list[LayerFacts], depth: Depth) -> Part:
         sum(one.activation_bytes for one in group), branch[-1].receptive_field,
         None if depth == "stage" else group[0].shortcut,
     )  # fmt: skip
+
+
+def to_csv(found: Sequence[Part | LayerFacts]) -> str:
+    """A table of facts with a heading; shapes as ``1x64x56x56``."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    rows = [asdict(one) for one in found]
+    writer.writerow(rows[0])
+    for row in rows:
+        writer.writerow(["x".join(map(str, cell)) if isinstance(cell, tuple) else cell for cell in row.values()])
+    return stream.getvalue()
 
 
 @lru_cache(maxsize=8)

@@ -26,7 +26,7 @@ from resnet.photos import Photo, find_photos
 from resnet.rows import header, to_table
 from ui.drawing import data_uri, overlay, thumbnail
 from ui.models import Load, Loaded, Models
-from ui.texts import Markup, both, label, sentence
+from ui.texts import Markup, alert, both, label, sentence
 from weights.catalog import CATALOG, FLOWERS, entries
 
 log = logging.getLogger(__name__)
@@ -54,8 +54,17 @@ class PhotoInput(gr.Image, metaclass=_NoStub):
         return payload.path if payload is not None else None
 
 
-def build(models: Models, default_model: str) -> None:
-    """Draw the tab inside of the current Blocks and connect it."""
+class CountInput(gr.Slider, metaclass=_NoStub):
+    """A slider beside whose number field a visitor may type what is beyond an end: it is taken for that end."""
+
+    is_template = True
+
+    def preprocess(self, payload: float) -> float:
+        return super().preprocess(max(self.minimum, min(self.maximum, payload)))
+
+
+def build(models: Models, default_model: str) -> gr.State:
+    """Draw the tab inside of the current Blocks and connect it; returns the name of the model that is ready."""
     with gr.Row(equal_height=True):
         model = gr.Dropdown(
             choices=_choices(models.trusted),
@@ -68,7 +77,7 @@ def build(models: Models, default_model: str) -> None:
             min_width=280,
             elem_id="model",
         )
-        top_k = gr.Slider(
+        top_k = CountInput(
             1, MAX_TOP_K, value=5, step=1, label=label("top_k.label"), scale=1, min_width=200, elem_id="top-k"
         )
     facts = gr.HTML(elem_id="facts", apply_default_css=False)
@@ -129,6 +138,7 @@ def build(models: Models, default_model: str) -> None:
         classify_all, [files, ready, top_k], [summary, table, download], show_progress_on=[summary],
         concurrency_limit=2, concurrency_id="many", api_visibility="private",
     )  # fmt: skip
+    return ready
 
 
 def _choices(trusted: tuple[str, ...]) -> list[tuple[str, str]]:
@@ -208,7 +218,7 @@ def _many_photos() -> tuple[gr.File, gr.Button, gr.HTML, gr.HTML, gr.DownloadBut
         elem_id="summary",
         apply_default_css=False,
     )
-    table = gr.HTML(visible=False, js_on_load=SORT_JS, elem_id="table", apply_default_css=False)
+    table = gr.HTML(visible=False, js_on_load=SORT_JS, elem_id="table", elem_classes="listing", apply_default_css=False)
     download = gr.DownloadButton(label("many.csv"), visible=False, elem_id="csv")
     return files, start, summary, table, download
 
@@ -225,18 +235,14 @@ async def _load(models: Models, name: str, top_k: int) -> AsyncIterator[tuple[An
             await asyncio.sleep(0.1)
         found = load.future.result()
     except Refusal as refusal:
-        yield _alert(sentence(refusal)), None, gr.skip()
+        yield alert(sentence(refusal)), None, gr.skip()
         return
     except Exception:
         log.exception("loading %r", name)
-        yield _alert(both("error.unexpected")), None, gr.skip()
+        yield alert(both("error.unexpected")), None, gr.skip()
         return
     most = max(2, min(MAX_TOP_K, len(found.checkpoint.label_names) or MAX_TOP_K))
     yield _facts(found), name, gr.update(maximum=most, value=min(top_k, most))
-
-
-def _alert(text: str) -> str:
-    return f'<div class="card refusal" role="alert">{text}</div>'
 
 
 def _loading(name: str, load: Load) -> str:
@@ -298,13 +304,13 @@ def _answer(models: Models, path: str | None, name: str | None, top_k: int) -> t
         (row,) = found.classifier.predict_iter([_photo(path)], top_k, keep_crops=True)
         seconds = time.perf_counter() - started
         if row.refusal:
-            return _alert(sentence(row.refusal)), ""
+            return alert(sentence(row.refusal)), ""
         return _card(found, row, seconds), _pictures(found, row, row.predictions[0].index)
     except Refusal as refusal:
-        return _alert(sentence(refusal)), ""
+        return alert(sentence(refusal)), ""
     except Exception:
         log.exception("classifying with %r", name)
-        return _alert(both("error.unexpected")), ""
+        return alert(both("error.unexpected")), ""
 
 
 def _not_ready() -> Refusal:
@@ -396,10 +402,10 @@ def _table(
         with tempfile.TemporaryDirectory(prefix="resnet-") as folder:  # Gradio copies what it serves
             yield _classify_many(models, paths, name, top_k, progress, Path(folder) / "predictions.csv")
     except Refusal as refusal:
-        yield _alert(sentence(refusal)), hidden, hidden
+        yield alert(sentence(refusal)), hidden, hidden
     except Exception:
         log.exception("classifying %d files with %r", len(paths), name)
-        yield _alert(both("error.unexpected")), hidden, hidden
+        yield alert(both("error.unexpected")), hidden, hidden
 
 
 def _classify_many(

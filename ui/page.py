@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from ui import classify
+from ui import architecture, classify
 from ui.models import Models
 from ui.texts import both, label, translations
 from ui.theme import CSS, LOGO, theme
@@ -28,8 +28,11 @@ def build(default_model: str = FLOWERS, models: Models | None = None) -> gr.Bloc
     with gr.Blocks(title="ResNet", analytics_enabled=False, delete_cache=DELETE_CACHE_S) as page:
         words = f"<h1>{both('header.title')}</h1><p>{both('header.sentence')}</p>"
         gr.HTML(f'<header class="masthead">{LOGO}<div>{words}</div></header>', apply_default_css=False)
-        with gr.Tabs(), gr.Tab(label("classify.tab"), id="classify"):
-            classify.build(models, default_model)
+        with gr.Tabs():
+            with gr.Tab(label("classify.tab"), id="classify"):
+                ready = classify.build(models, default_model)
+            with gr.Tab(label("arch.tab"), id="architecture"):
+                architecture.build(models, ready)
     return page  # type: ignore[no-any-return]
 
 

@@ -121,27 +121,64 @@ footer > .divider:first-child { display: none; } /* Gradio's, before the link to
 .facts .track { align-self: center; width: 220px; }
 #model input { text-overflow: ellipsis; padding-right: 2.2rem; }
 .html-container { padding: 0 !important; }
-#table .scroll { max-height: 620px; overflow: auto; border: 1px solid var(--block-border-color);
+.listing .scroll { max-height: 620px; overflow: auto; border: 1px solid var(--block-border-color);
   border-radius: var(--radius-lg); background: var(--block-background-fill); }
-#table table { border-collapse: collapse; width: 100%; font-size: 0.925rem; }
-#table th { position: sticky; top: 0; background: var(--block-background-fill); text-align: left; padding: 10px;
+.listing table { border-collapse: collapse; width: 100%; font-size: 0.925rem; }
+.listing th { position: sticky; top: 0; background: var(--block-background-fill); text-align: left; padding: 10px;
   border-bottom: 1px solid var(--block-border-color); font-weight: 600; white-space: nowrap; z-index: 1; }
-#table th button { all: unset; cursor: pointer; }
-#table th button:focus-visible { outline: 2px solid var(--primary-500); outline-offset: 2px; }
-#table th button::after { content: " \\2195"; color: var(--body-text-color-subdued); }
-#table th[aria-sort="ascending"] button::after { content: " \\2191"; color: var(--primary-600); }
-#table th[aria-sort="descending"] button::after { content: " \\2193"; color: var(--primary-600); }
-#table td { padding: 6px 10px; border-bottom: 1px solid var(--block-border-color); vertical-align: middle; }
-#table tr { content-visibility: auto; contain-intrinsic-height: 69px; }
-#table td.photo { width: 76px; } #table td img { border-radius: 6px; display: block; }
-#table td.file { overflow-wrap: anywhere; }
-#table td.number { font-variant-numeric: tabular-nums; white-space: nowrap; }
-#table td small { color: var(--body-text-color-subdued); white-space: nowrap; }
-#table td.note { color: var(--body-text-color-subdued); }
+.listing th button { all: unset; cursor: pointer; }
+.listing th button:focus-visible { outline: 2px solid var(--primary-500); outline-offset: 2px; }
+.listing th button::after { content: " \\2195"; color: var(--body-text-color-subdued); }
+.listing th[aria-sort="ascending"] button::after { content: " \\2191"; color: var(--primary-600); }
+.listing th[aria-sort="descending"] button::after { content: " \\2193"; color: var(--primary-600); }
+.listing td { padding: 6px 10px; border-bottom: 1px solid var(--block-border-color); vertical-align: middle; }
+.listing tr { content-visibility: auto; contain-intrinsic-height: 69px; }
+.listing td.photo { width: 76px; } .listing td img { border-radius: 6px; display: block; }
+.listing td.file { overflow-wrap: anywhere; }
+.listing td.number { font-variant-numeric: tabular-nums; white-space: nowrap; }
+.listing td small { color: var(--body-text-color-subdued); white-space: nowrap; }
+.listing td.note { color: var(--body-text-color-subdued); }
+#layers .number { text-align: right; } #layers td { white-space: nowrap; } #layers th { padding: 8px; }
+.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(200px, 1fr)); gap: 12px; margin: 4px 0 12px; }
+.figures div { background: var(--block-background-fill); border: 1px solid var(--block-border-color);
+  border-radius: var(--radius-lg); padding: 12px 16px; display: grid; gap: 2px; align-content: start; }
+.figures b { font-size: 1.6rem; line-height: 1.2; } 
+.figures div > span { font-size: 0.875rem; color: var(--body-text-color-subdued); line-height: 1.4; }
+.costs { display: grid; gap: 10px; } .cost p { margin: 0 0 3px; font-size: 0.9rem; font-weight: 600; }
+.cost small { color: var(--body-text-color-subdued); }
+.split { display: flex; height: 14px; border-radius: 7px; overflow: hidden; background: var(--neutral-200); }
+svg.blueprint { display: block; width: 100%; height: auto; } svg.blueprint.down { display: none; }
+svg.blueprint text, svg.inside text { font-size: 11px; fill: var(--body-text-color); }
+svg.inside text { font-size: 13px; }
+.part { cursor: pointer; outline: none; } .part rect { stroke: transparent; stroke-width: 2; }
+.part:hover rect, .part:focus-visible rect, .part.chosen rect { stroke: var(--body-text-color); }
+.part.conv1 rect, .split .conv1, .part.head rect, .split .head { fill: #8a8a94; background: #8a8a94; }
+.part.conv2_x rect, .split .conv2_x { fill: #3f9d74; background: #3f9d74; }
+.part.conv3_x rect, .split .conv3_x { fill: #2f8fb0; background: #2f8fb0; }
+.part.conv4_x rect, .split .conv4_x { fill: #6a76cf; background: #6a76cf; }
+.part.conv5_x rect, .split .conv5_x { fill: #c25f8d; background: #c25f8d; }
+.arc { fill: none; stroke: var(--body-text-color); stroke-width: 1.3; } .arc.projection { stroke-dasharray: 4 3; }
+.key { display: inline-block; width: 26px; border-top: 2px solid currentColor; vertical-align: middle; }
+.key.dashed { border-top-style: dashed; }
+.opened { display: grid; grid-template-columns: 1fr minmax(260px, 420px); gap: 16px; align-items: start; }
+.opened h3, .explanations h3 { margin: 0 0 6px; font-size: 1.05rem; font-weight: 650; }
+.opened p, .explanations p { margin: 0 0 8px; line-height: 1.5; }
+svg.inside rect { fill: var(--neutral-100); stroke: var(--neutral-300); }
+svg.inside rect.conv { fill: var(--primary-100); }
+.dark svg.inside rect { fill: var(--neutral-800); stroke: var(--neutral-600); }
+.dark svg.inside rect.conv { fill: #14532d; }
+svg.inside .flow, svg.inside .arc { stroke: var(--body-text-color); fill: none; stroke-width: 1.4; }
+svg.inside .plus { fill: none; stroke: var(--body-text-color); }
+svg.inside marker path { fill: var(--body-text-color); }
+.explanations { display: grid; grid-template-columns: repeat(auto-fit, minmax(270px, 1fr)); gap: 12px;
+  margin-top: 8px; }
+.links a { margin-right: 12px; }
 .summary { margin: 4px 2px; }
 @media (max-width: 640px) {
   .masthead { gap: 12px; } .masthead svg { width: 40px; height: 40px; } .masthead h1 { font-size: 1.25rem; }
   .answer { font-size: 1.4rem; } .card { padding: 14px; }
+  svg.blueprint.down { display: block; max-width: 330px; } svg.blueprint.across { display: none; }
+  .opened { grid-template-columns: 1fr; }
   /* On a phone a row of the table becomes a card: the photo on the left, the cells beside it. */
   #table thead { display: none; }
   #table tr { display: grid; grid-template-columns: 70px 1fr auto; padding: 8px 10px;

@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torchvision
 from PIL import Image
 
 from resnet.__main__ import main
 from resnet.classifier import Classification, Classifier, Prediction
+from resnet.config import VARIANTS
 from resnet.errors import Refusal
 from resnet.rows import header, to_json, to_table
 from weights.load import load
@@ -319,3 +321,39 @@ def test_json_is_exactly_what_the_readme_says() -> None:
     }
     refused = Refusal("image.broken", "{name} is damaged.", name="a.jpg")
     assert to_json(Classification("a.jpg", refusal=refused)) == {"path": "a.jpg", "error": "a.jpg is damaged."}
+
+
+def test_layers_of_every_variant_as_csv_agree_with_torchvision(tmp_path: Path) -> None:
+    for name in VARIANTS:
+        table = tmp_path / f"{name}.csv"
+        assert main(["layers", name, "--depth", "layer", "--csv", str(table)]) == 0
+        rows = list(csv.DictReader(table.open(encoding="utf-8-sig")))
+        if hasattr(torchvision.models, name):
+            meta = torchvision.models.get_model_weights(name).DEFAULT.meta
+            assert sum(int(row["parameters"]) for row in rows) == meta["num_params"]
+            assert round(sum(int(row["macs"]) for row in rows) / 1e9, 3) == meta["_ops"]
+
+
+@pytest.mark.parametrize("depth", ["stage", "block", "layer"])
+def test_layers_prints_a_line_for_each_part(depth: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["layers", "resnet50", "--depth", depth, "--image-size", "193x257", "--json"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert sum(line["parameters"] for line in lines) == 25_557_032
+    assert main(["layers", "flowers", "--depth", depth]) == 0
+    assert "11,179,077" in capsys.readouterr().out.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [(["nope"], "no model 'nope'"), (["resnet18", "--image-size", "8"], "The image size is 8 pixels")],
+)
+def test_layers_refuses_in_a_sentence(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["layers", *arguments]) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("size", ["-5", "1x2x3", "big", "", "2.5"])
+def test_layers_names_the_option_that_makes_no_sense(size: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["layers", "resnet18", f"--image-size={size}"])
+    assert "--image-size" in capsys.readouterr().err

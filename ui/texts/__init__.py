@@ -56,6 +56,11 @@ def sentence(refusal: Refusal) -> str:
     return _spans({"en": html.escape(str(refusal)), "zh": html.escape(chinese.format(**refusal.facts))})
 
 
+def alert(text: str) -> str:
+    """A refusal, already HTML, as a card that screen readers speak at once."""
+    return f'<div class="card refusal" role="alert">{text}</div>'
+
+
 class Markup(str):
     """HTML of our own making, which `both` does not escape."""
 

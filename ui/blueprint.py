@@ -1,0 +1,184 @@
+"""The network as an SVG: blocks as boxes, shortcuts as arcs, solid and dashed as the paper draws them."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from resnet.summary import LayerFacts, Part
+
+#: Units of the drawing along which the network runs, at the least, for each box.
+STEP = 21
+#: Across: the smallest and the largest box.
+THIN, THICK = 26, 118
+MARGIN = 16
+
+
+@dataclass(frozen=True)
+class _Box:
+    part: Part
+    start: float  # along the network
+    size: float  # across it, by cost
+
+
+def network_svg(blocks: Sequence[Part], vertical: bool, title: str) -> str:
+    """Stem to head.
+
+    Args:
+        blocks: the network at depth ``"block"``.
+        vertical: from top to bottom, for a phone; from left to right otherwise.
+        title: what the drawing shows, for screen readers; HTML-escaped here.
+    """
+    boxes = _boxes(blocks)
+    step = max(STEP, 0 if vertical else 1080 / len(boxes))
+    along = len(boxes) * step + 2 * MARGIN
+    centre, across = 82.0, 82 + THICK / 2 + 36
+    width, height = (across + 130, along) if vertical else (along, across)
+    drawn: list[str] = []
+    stage = ""
+    for box in boxes:
+        start = MARGIN + box.start * step
+        if box.part.stage != stage:
+            stage = box.part.stage
+            drawn.append(_label(box.part, start, centre, vertical))
+        drawn.append(_shape(box, start, step, centre, vertical))
+    kind = "down" if vertical else "across"
+    return (
+        f'<svg class="blueprint {kind}" viewBox="0 0 {width:.0f} {height:.0f}" role="group" '
+        f'aria-label="{html.escape(title)}">{"".join(drawn)}</svg>'
+    )
+
+
+def _boxes(blocks: Sequence[Part]) -> list[_Box]:
+    """Blocks, and the layers outside of them that do work; BatchNorm and ReLU of the stem belong to its convolution."""
+    shown = [part for part in blocks if part.shortcut or part.name in ("conv1", "maxpool", "avgpool", "fc")]
+    most = max(part.macs for part in shown)
+    return [_Box(part, index, THIN + (THICK - THIN) * math.sqrt(part.macs / most)) for index, part in enumerate(shown)]
+
+
+def _place(x: float, y: float, vertical: bool) -> str:
+    """A point given along and across the network."""
+    return f"{y:.1f} {x:.1f}" if vertical else f"{x:.1f} {y:.1f}"
+
+
+def _shape(box: _Box, start: float, step: float, centre: float, vertical: bool) -> str:
+    part, gap = box.part, min(5.0, step / 5)
+    length = step - gap
+    near = centre - box.size / 2
+    if vertical:
+        rectangle = f'x="{near:.1f}" y="{start:.1f}" width="{box.size:.1f}" height="{length:.1f}"'
+    else:
+        rectangle = f'x="{start:.1f}" y="{near:.1f}" width="{length:.1f}" height="{box.size:.1f}"'
+    arc = ""
+    if part.shortcut:  # up in the gap before the box, over it, and down in the gap behind it
+        begin, end, top = start - gap / 2 + 1, start + length + gap / 2 - 1, near - 9
+        way = [(begin, centre), (begin, top), (end, top), (end, centre)]
+        line = "L".join(_place(*point, vertical) for point in way)
+        arc = f'<path class="arc {part.shortcut}" d="M{line}"/>'
+    facts = (
+        f"{part.name}: {shape_text(part.input_shape)} → {shape_text(part.output_shape)}, "
+        f"{part.parameters:,} parameters, {part.macs / 1e6:,.1f} M MACs"
+        + (f", {part.shortcut} shortcut" if part.shortcut else "")
+    )
+    return (
+        f'<g class="part {html.escape(part.stage)}" role="button" tabindex="0" data-part="{html.escape(part.name)}" '
+        f'aria-label="{html.escape(facts)}"><title>{html.escape(facts)}</title>{arc}<rect {rectangle} rx="4"/></g>'
+    )
+
+
+def _label(part: Part, start: float, centre: float, vertical: bool) -> str:
+    """The stage's name and the shape that it begins to make."""
+    text = f"{part.stage} · {shape_text(part.output_shape)}"
+    if vertical:
+        return f'<text x="{centre + THICK / 2 + 10:.0f}" y="{start + 12:.1f}">{html.escape(text)}</text>'
+    # Stem and head have no arcs, so their words stand above; the stages' below, where there is room for them.
+    above = part.shortcut is None and part.name != "maxpool"
+    y = centre - THICK / 2 - 12 if above else centre + THICK / 2 + 16
+    x, anchor = (start + 40, "end") if part.stage == "head" else (start, "start")
+    return (
+        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{html.escape(part.stage)}</text>'
+        f'<text x="{x:.1f}" y="{y + 14:.1f}" text-anchor="{anchor}">{shape_text(part.output_shape)}</text>'
+    )
+
+
+def shape_text(shape: Sequence[int]) -> str:
+    """``(N, C, H, W)`` -> ``"56 x 56 x 64"``, as the paper writes it; ``(N, C)`` -> ``"1000"``."""
+    return " x ".join(map(str, (*shape[2:], shape[1])))
+
+
+def inside_svg(layers: Sequence[LayerFacts], title: str) -> str:
+    """One block: its layers from top to bottom with the shapes on the arrows, and the way around them.
+
+    Args:
+        layers: the leaf modules of one block, as `resnet.summary.layers` orders them.
+        title: for screen readers.
+    """
+    branch = [one for one in layers if ".downsample." not in one.path]
+    relu = next(one for one in branch if one.kind == "relu")
+    path: list[LayerFacts] = []
+    norms = [one for one in branch if one.kind == "batch_norm"]
+    for one in branch:
+        if one.kind == "relu":
+            continue
+        path.append(one)
+        if one.kind == "batch_norm" and one is not norms[-1]:
+            path.append(relu)  # one module, which runs behind each BatchNorm but the last
+    around = [one for one in layers if ".downsample." in one.path]
+    left, width, high, gap = 150, 170, 28, 24
+    y = 26.0
+    drawn = [_text(left + width / 2, 16, shape_text(branch[0].input_shape), "middle")]
+    shape = branch[0].input_shape
+    for one in path:
+        shape = shape if one.kind != "conv" else one.output_shape
+        drawn.append(_line(left + width / 2, y, y + gap - 6))
+        y += gap - 4
+        drawn.append(
+            f'<rect class="{one.kind}" x="{left}" y="{y:.0f}" width="{width}" height="{high}" rx="5"/>'
+            + _text(left + width / 2, y + 19, _named(one), "middle")
+        )
+        y += high
+        if one.kind == "conv":
+            drawn.append(_text(left + width / 2 + 8, y + 15, shape_text(shape), "start"))
+    plus = y + gap + 8
+    centre = left + width / 2
+    drawn.append(_line(centre, y, plus - 13))
+    drawn.append(
+        f'<circle class="plus" cx="{centre}" cy="{plus:.0f}" r="11"/>' + _text(centre, plus + 5, "+", "middle")
+    )
+    kind = "projection" if around else "identity"
+    drawn.append(f'<path class="arc {kind}" d="M{centre} 30H70V{plus:.0f}H{centre - 13}" marker-end="url(#tip)"/>')
+    words = [*map(_named, around)] or ["x"]
+    for row, word in enumerate(words):
+        drawn.append(_text(62, plus / 2 + 18 * row, word, "end"))
+    drawn.append(_line(centre, plus + 11, plus + 26))
+    drawn.append(
+        f'<rect class="relu" x="{left}" y="{plus + 30:.0f}" width="{width}" height="{high}" rx="5"/>'
+        + _text(centre, plus + 49, "ReLU", "middle")
+        + _text(centre, plus + 78, shape_text(shape), "middle")
+    )
+    tip = '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
+    return (
+        f'<svg class="inside" viewBox="-80 0 480 {plus + 88:.0f}" role="img" aria-label="{html.escape(title)}">'
+        f'{tip}<path d="M0 0L8 4L0 8z"/></marker></defs>{"".join(drawn)}</svg>'
+    )
+
+
+def _named(one: LayerFacts) -> str:
+    if one.kind == "conv":
+        groups = f", {one.groups} groups" if one.groups > 1 else ""
+        return (
+            f"{one.kernel}x{one.kernel}, {one.output_shape[1]}"
+            + (f", /{one.stride}" if one.stride > 1 else "")
+            + groups
+        )
+    return {"batch_norm": "BatchNorm", "relu": "ReLU"}.get(one.kind, one.kind)
+
+
+def _line(x: float, start: float, end: float) -> str:
+    return f'<path class="flow" d="M{x:.1f} {start:.1f}V{end:.1f}" marker-end="url(#tip)"/>'
+
+
+def _text(x: float, y: float, words: str, anchor: str) -> str:
+    return f'<text x="{x:.0f}" y="{y:.0f}" text-anchor="{anchor}">{html.escape(words)}</text>'
