@@ -164,24 +164,22 @@ def test_one_row_for_each_image_in_its_place(
             assert (row.predictions, row.verdict) == alone[index]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("size", [64, 97])
+@pytest.mark.parametrize(("kind", "size"), [*((kind, 64) for kind in KINDS), ("basic", 97), ("bottleneck", 97)])
 def test_a_photo_has_the_same_probabilities_whatever_stands_beside_it(
     network: Any, photo: Photos, kind: str, size: int
 ) -> None:
     """To the last bit, for every batch size and any order."""
     made = Classifier(network(KINDS[kind]), Preprocess(size), LABELS, device="cpu")
-    images = [photo(200, 180, seed) for seed in range(19)]
+    images = [photo(200, 180, seed) for seed in range(17)]
     alone = [made.predict([image])[0].predictions for image in images]
     assert len(set(alone)) == len(images), "photos that are all alike would agree with anything"
     for batch_size in (1, 2, 3, 7, 8, 16, 32):
         assert [row.predictions for row in made.predict(images, batch_size=batch_size)] == alone
     order = list(range(len(images)))
-    for seed in range(2):
-        random.Random(seed).shuffle(order)
-        rows = made.predict([images[index] for index in order], batch_size=5 + seed)
-        assert [row.predictions for row in rows] == [alone[index] for index in order]
-    crops = [made.preprocess.pixels(image) for image in images]
+    random.Random(0).shuffle(order)
+    rows = made.predict([images[index] for index in order], batch_size=5)
+    assert [row.predictions for row in rows] == [alone[index] for index in order]
+    crops = [made.preprocess.pixels(image) for image in images[:9]]
     assert torch.equal(made.logits(crops), torch.cat([made.logits([crop]) for crop in crops]))
 
 
