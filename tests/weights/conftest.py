@@ -181,11 +181,19 @@ def repositories(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture
-def hub(local_hub: ModuleType, repositories: Path) -> Iterator[Any]:
-    """A Hub that serves `repositories` to anyone, and does what it is told."""
+@pytest.fixture(scope="session")
+def running_hub(local_hub: ModuleType, repositories: Path) -> Iterator[Any]:
+    """One for all tests, since closing one takes half a second."""
     with local_hub.LocalHub(repositories) as server:
         yield server
+
+
+@pytest.fixture
+def hub(running_hub: Any) -> Iterator[Any]:
+    """A Hub that serves `repositories` to anyone, and does what it is told; its log is empty at first."""
+    running_hub.clear()
+    yield running_hub
+    running_hub.clear()
 
 
 @pytest.fixture

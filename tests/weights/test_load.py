@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -190,7 +191,16 @@ def test_every_name_of_the_list_asks_for_its_repository(name: str, hub: Any, cli
     assert hub.log[0][1].startswith(f"/api/models/timm/{name}")
 
 
-def test_a_license_that_the_repository_declares_wins(timm_hub: Any, tmp_path: Path) -> None:
-    """timm writes it into its config; that of the list is for repositories that don't."""
-    checkpoint = load("resnet18.a1_in1k", hub=Hub(timm_hub.url, tmp_path / "cache", token=False))
-    assert checkpoint.license == CATALOG["resnet18.a1_in1k"].license
+@pytest.mark.parametrize(("declared", "license_"), [("mit", "mit"), (None, "apache-2.0")])
+def test_a_license_that_the_repository_declares_wins_over_the_lists(
+    local_hub: Any, repositories: Path, tmp_path: Path, declared: str | None, license_: str
+) -> None:
+    folder = tmp_path / "root" / "timm" / "resnet18.a1_in1k"
+    shutil.copytree(repositories / "lab" / "timm", folder, copy_function=os.link)
+    config = json.loads((folder / "config.json").read_text())
+    config["pretrained_cfg"]["license"] = declared
+    (folder / "config.json").unlink()  # it is a link to what others are served
+    (folder / "config.json").write_text(json.dumps(config))
+    with local_hub.LocalHub(tmp_path / "root") as server:
+        checkpoint = load("resnet18.a1_in1k", hub=Hub(server.url, tmp_path / "cache", token=False))
+    assert checkpoint.license == license_
