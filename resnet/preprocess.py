@@ -28,7 +28,7 @@ from resnet.errors import Refusal
 
 ImageLike = str | Path | bytes | Image.Image
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"]
-CropMode = Literal["center", "squash"]
+CropMode = Literal["center", "center_floor", "squash"]
 Pixels = npt.NDArray[np.uint8]
 
 #: A photo is decoded whole, so its size bounds our memory: 50 million pixels are 200 MB as RGBA.
@@ -180,6 +180,7 @@ class Preprocess:
         interpolation: the filter of the resize.
         crop_pct: side of the crop as a share of the resized short side.
         crop_mode: ``"center"`` keeps the aspect and cuts off the rest, ``"squash"`` changes the aspect first.
+            ``"center_floor"`` is the first with transformers' rounding of the corner (down, not to the even pixel).
         mean: of each channel, 0..1.
         std: of each channel, 0..1.
 
@@ -222,7 +223,10 @@ class Preprocess:
         return int(self.resize * width / height), self.resize
 
     def _corner(self, resized_width: int, resized_height: int) -> tuple[int, int]:
-        return round((resized_width - self.size) / 2.0), round((resized_height - self.size) / 2.0)
+        across, down = resized_width - self.size, resized_height - self.size
+        if self.crop_mode == "center_floor":
+            return across // 2, down // 2
+        return round(across / 2.0), round(down / 2.0)
 
     def crop(self, image: Image.Image) -> Image.Image:
         """RGB image of any size -> the ``size x size`` RGB image that the network sees."""

@@ -50,6 +50,10 @@ TIMEOUT_S = 10.0
 #: No checkpoint of a ResNet is larger; what is, would fill the disk of whoever runs the page.
 MAX_TOTAL_BYTES = 2 * 1024**3
 
+# Plain HTTP, whose time-outs and broken connections we can tell apart; Xet's client tries for minutes and says nothing.
+if "HF_HUB_DISABLE_XET" not in os.environ:
+    constants.HF_HUB_DISABLE_XET = True
+
 COMMIT = re.compile(r"[0-9a-f]{40}")
 # The client's base class of everything that goes wrong on the wire (httpx's or httpx2's, by its version).
 HTTP_ERROR: type[BaseException] = HfHubHTTPError.__mro__[1]

@@ -215,7 +215,7 @@ def _transformers_preprocess(cfg: Json) -> Preprocess:
         size = {"height": size, "width": size} if kind.startswith(SQUARE) else {"shortest_edge": size}
     crop = cfg.get("crop_size")
     crop = crop if isinstance(crop, int) else int(crop["height"]) if crop else None
-    crop_pct, crop_mode = 1.0, "center"
+    crop_pct, crop_mode = 1.0, "center_floor"
     if "height" in size:
         side, crop_mode = int(size["height"]), "squash"
         if int(size["width"]) != side:

@@ -322,11 +322,8 @@ def test_transformers_processors_give_the_same_pixels(
         assert float((ours - theirs).abs().mean()) * 255 < (0.05 if kind.endswith("Pil") else 0.5)
 
 
-@pytest.mark.xfail(
-    reason="transformers rounds the corner of its crop down, torchvision and timm to the even number", strict=True
-)
 def test_transformers_crop_begins_at_the_same_pixel(a_photo: Image.Image) -> None:
-    """Where an odd number of pixels is cut off: in one photo of four the crop lies one pixel (of 256) further."""
+    """Where an odd number of pixels is cut off: it rounds down, torchvision and timm to the even number."""
     processor = transformers.ConvNextImageProcessor(size={"shortest_edge": 224})
     config = transformers.ResNetConfig(**HF["basic"], num_labels=3).to_dict()
     preprocess = layouts.describe("it", config, processor.to_dict()).preprocess
