@@ -10,7 +10,7 @@ import os
 import tempfile
 import time
 from abc import ABCMeta
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -90,22 +90,24 @@ def build(models: Models, default_model: str) -> gr.State:
 
     # The model that is ready for this visitor; None while one loads, so that no result is another model's.
     ready = gr.State(None)
-    wish = gr.State([])  # the model that this visitor asked for last; the same list in all calls of a visit
+    wish, look = gr.State([]), gr.State([])  # the last choice of a model, of a bar or photo: see `_choice`
 
     async def load(name: str, k: float, wish: list[object]) -> AsyncIterator[tuple[Any, ...]]:
-        mine = object()
-        wish[:] = [mine]
-        async for update in _load(models, name, int(k)):
-            if wish != [mine]:  # the last choice wins, in whatever order models arrive
+        is_last = _choice(wish)
+        async for update in _load(models, str(name or ""), int(k)):
+            if not is_last():
                 yield gr.skip(), gr.skip(), gr.skip()  # Gradio sends the last update again at the end
                 return
             yield update
 
-    def show(path: str | None, name: str | None, k: float) -> tuple[str, str]:
+    def show(path: str | None, name: str | None, k: float, look: list[object]) -> tuple[str, str]:
+        _choice(look)
         return _answer(models, path, name, int(k))
 
-    def explain(path: str | None, name: str | None, event: gr.EventData) -> str:
-        return _pictures_for(models, path, name, int(event.index))
+    def explain(path: str | None, name: str | None, look: list[object], event: gr.EventData) -> Any:
+        is_last = _choice(look)
+        pictures = _pictures_for(models, path, name, int(event.index))
+        return pictures if is_last() else gr.skip()
 
     def classify_all(
         paths: list[str] | None,
@@ -126,19 +128,26 @@ def build(models: Models, default_model: str) -> gr.State:
         "trigger_mode": "multiple", "concurrency_limit": None, "api_visibility": "private",
     }  # fmt: skip
     shows: dict[str, Any] = {
-        "fn": show, "inputs": [photo, ready, top_k], "outputs": [answer, pictures], "show_progress_on": [answer],
+        "fn": show, "inputs": [photo, ready, top_k, look], "outputs": [answer, pictures], "show_progress_on": [answer],
         **quick,
     }  # fmt: skip
     page = gr.context.Context.root_block
     assert page is not None
     gr.on([page.load, model.change], **loads).then(**shows)
     gr.on([photo.change, top_k.change, top_k.release], trigger_mode="always_last", **shows)
-    answer.select(explain, [photo, ready], pictures, show_progress="hidden", **quick)
+    answer.select(explain, [photo, ready, look], pictures, show_progress="hidden", trigger_mode="multiple", **quick)
     start.click(
         classify_all, [files, ready, top_k], [summary, table, download], show_progress_on=[summary],
         concurrency_limit=2, concurrency_id="many", api_visibility="private",
     )  # fmt: skip
     return ready
+
+
+def _choice(choices: list[object]) -> Callable[[], bool]:
+    """Note one more choice of a visit, whose calls share the list; tells whether it is still the last, which wins."""
+    mine = object()
+    choices[:] = [mine]
+    return lambda: choices == [mine]
 
 
 def _choices(trusted: tuple[str, ...]) -> list[tuple[str, str]]:
@@ -415,6 +424,9 @@ def _classify_many(
         raise Refusal("photos.none", "No photos were chosen; drop some, or a zip, into the field above.")
     if not name:
         raise _not_ready()
+    for path in paths:
+        if Path(path).is_dir():  # what lies in a folder was perhaps uploaded by others
+            raise Refusal("image.folder", "{name} is a folder, not a photo; choose a file in it.", name=Path(path).name)
     classifier = models.get(name).classifier
     photos = find_photos(paths)
     if len(photos) > MAX_PHOTOS:

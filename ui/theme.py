@@ -112,7 +112,8 @@ footer > .divider:first-child { display: none; } /* Gradio's, before the link to
 .pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(130px, 1fr)); gap: 14px; margin: 14px 0 0; }
 .pictures figure { margin: 0; }
 .pictures img { width: 100%; aspect-ratio: 1; border-radius: 10px; display: block; background: var(--neutral-200); }
-.pictures figcaption { font-size: 0.875rem; color: var(--body-text-color-subdued); margin-top: 6px; line-height: 1.4; }
+.pictures figcaption { font-size: 0.875rem; color: var(--body-text-color-subdued); margin-top: 6px; line-height: 1.4;
+  overflow-wrap: anywhere; }
 .facts { display: flex; flex-wrap: wrap; gap: 4px 16px; font-size: 0.9rem; color: var(--body-text-color-subdued);
   padding: 2px; min-height: 1.6em; }
 .facts b { color: var(--body-text-color); font-weight: 600; }

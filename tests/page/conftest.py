@@ -24,6 +24,8 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 from tests import local_models
+from ui.models import Models
+from ui.page import build, launch_options
 
 ROOT = Path(__file__).resolve().parents[2]
 #: Opens the repository `tester/private` on the local Hub; in the environment of the page, which must not use it.
@@ -62,7 +64,7 @@ def hub(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]
     local_models.write_transformers(root / "tester/pets", PETS)
     local_models.write_transformers(root / "tester/hostile", HOSTILE)
     local_models.write_config(root / "tester/bert", {"model_type": "bert", "architectures": ["BertModel"]})
-    for name in ("private", "slow", "slower", "shared-by-two", *FAULTY):
+    for name in ("private", "slow", "slower", "of-two", *FAULTY):
         (root / "tester" / name).symlink_to(root / "tester/pets")
     (root / "imagenet").symlink_to(shared / "hub/imagenet")
     with local_models.local_hub(shared).LocalHub(root, token=TOKEN) as served:
@@ -149,7 +151,7 @@ class Site:
     def visit(self, model: str = "flowers") -> str:
         """A session of the raw API in which that model is ready."""
         session = uuid.uuid4().hex[:11]
-        outputs, text = self.call("load", [model, 5], session)
+        outputs, text = self.call("load", [model, 5, None], session)
         assert outputs, text
         return session
 
@@ -197,6 +199,25 @@ def site(hub: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     finally:
         process.terminate()
         process.wait(20)
+
+
+@pytest.fixture
+def serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Site]]:
+    """A function: (models, model chosen at first) -> a page of its own, served by this process."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
+    pages = []
+
+    def start(models: Models, default_model: str = "flowers") -> Site:
+        page = build(default_model, models)
+        pages.append(page)
+        _, url, _ = page.launch(
+            server_name="127.0.0.1", server_port=free_port(), prevent_thread_lock=True, quiet=True, **launch_options()
+        )
+        return Site(url.rstrip("/"), os.getpid())
+
+    yield start
+    for page in pages:
+        page.close(verbose=False)
 
 
 def wait_for(served: Site, process: subprocess.Popen[Any], seconds: float = 120) -> None:
@@ -326,11 +347,11 @@ def rose(named: list[Named]) -> Named:
 
 
 def choose_model(page: Page, name: str) -> None:
-    """Type a model's name as a visitor does."""
+    """Type a model's name; on Tab the page takes it as it is, on Enter the first line of the list that contains it."""
     field = page.locator("#model input")
     field.click()
     field.fill(name)
-    field.press("Enter")
+    field.press("Tab")
 
 
 def choose_photo(page: Page, path: Path) -> None:

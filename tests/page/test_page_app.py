@@ -1,0 +1,79 @@
+"""`python app.py`: its options, and what it says where it can't start."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page
+
+import app
+from tests.page.conftest import ROOT, Named, Site, app_environment, bars, choose_photo, free_port, wait_for
+
+pytestmark = pytest.mark.page
+
+
+def test_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        app.main(["--help"])
+    assert left.value.code == 0
+    text = capsys.readouterr().out
+    for option in ("--host", "--port", "--share", "--model"):
+        assert option in text
+
+
+@pytest.mark.parametrize("name", ["nonsense", "/nowhere/at/all", "../shared/", ""])
+def test_an_unknown_model_is_a_sentence(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.main(["--model", name, "--port", str(free_port())]) == 2
+    said = capsys.readouterr().err
+    assert len(said.strip().splitlines()) == 1 and "Traceback" not in said
+    assert "model" in said or "config.json" in said
+
+
+def test_a_port_in_use_is_a_sentence(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    port = site.url.rsplit(":", 1)[1]
+    assert app.main(["--port", port]) == 2
+    said = capsys.readouterr().err
+    assert f"The page can't listen on 127.0.0.1:{port}" in said and "try another --port" in said
+
+
+def test_it_listens_on_this_machine_alone(site: Site) -> None:
+    """Read from the kernel's table: 127.0.0.1 is 0100007F there, and state 0A is LISTEN."""
+    port = f"{int(site.url.rsplit(':', 1)[1]):04X}"
+    rows = [
+        line.split()
+        for table in ("tcp", "tcp6")
+        for line in Path(f"/proc/{site.pid}/net/{table}").read_text().splitlines()
+    ]
+    listening = [row[1] for row in rows[0:] if len(row) > 3 and row[3] == "0A" and row[1].endswith(f":{port}")]
+    assert listening == [f"0100007F:{port}"]
+
+
+def test_it_starts_with_a_path_and_is_quiet(visit: Callable[..., Page], hub: Any, tmp_path: Path, rose: Named) -> None:
+    """The whole way from the shell, with a folder of transformers as the model."""
+    port, log, started = free_port(), tmp_path / "log.txt", time.monotonic()
+    environment = app_environment(tmp_path, GRADIO_SERVER_PORT=str(port))
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "app.py", "--model", str(hub.root / "tester/pets")],
+            cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+    try:
+        served = Site(f"http://127.0.0.1:{port}", process.pid, log)
+        wait_for(served, process)
+        assert time.monotonic() - started < 60  # about 8 s on two idle cores
+        page = visit(url=served.url)
+        assert "weights from a local path" in page.inner_text("#facts")
+        choose_photo(page, rose.path)
+        assert len(bars(page)) == 5
+        assert page.title() == "ResNet"
+        page.context.close()
+    finally:
+        process.terminate()
+        process.wait(20)
+    assert "Traceback" not in log.read_text() and "Warning" not in log.read_text()
