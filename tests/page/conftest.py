@@ -247,17 +247,17 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def visit(browser: Browser, site: Site) -> Iterator[Callable[..., Page]]:
+def visit(browser: Browser, site: Site, serve: Callable[..., Site]) -> Iterator[Callable[..., Page]]:
     """A function: (locale, width, color_scheme, url …) -> the page, opened by a new visitor, its model ready.
 
     Whatever a test does there, no script of a stranger may run, nothing may fail in the page's own scripts, and no
-    request may leave this machine.
+    request may leave this machine. `serve` is asked for so that the visitors leave before its pages close.
     """
     contexts, wrong = [], []
 
     def note(message: ConsoleMessage) -> None:
         if message.type == "error":
-            wrong.append(f"console: {message.text}")
+            wrong.append(f"console: {message.text} {message.location}")
 
     def open_page(
         locale: str = "en-US",
