@@ -135,7 +135,7 @@ footer > .divider:first-child { display: none; } /* Gradio's, before the link to
 .listing td { padding: 6px 10px; border-bottom: 1px solid var(--block-border-color); vertical-align: middle; }
 .listing tr { content-visibility: auto; contain-intrinsic-height: 69px; }
 .listing td.photo { width: 76px; } .listing td img { border-radius: 6px; display: block; }
-.listing td.file { overflow-wrap: anywhere; }
+#table td { overflow-wrap: anywhere; }
 .listing td.number { font-variant-numeric: tabular-nums; white-space: nowrap; }
 .listing td small { color: var(--body-text-color-subdued); white-space: nowrap; }
 .listing td.note { color: var(--body-text-color-subdued); }
@@ -182,7 +182,8 @@ svg.inside marker path { fill: var(--body-text-color); }
   .opened { grid-template-columns: 1fr; }
   /* On a phone a row of the table becomes a card: the photo on the left, the cells beside it. */
   #table thead { display: none; }
-  #table tr { display: grid; grid-template-columns: 70px 1fr auto; padding: 8px 10px;
+  #table table, #table tbody { display: block; }
+  #table tr { display: grid; grid-template-columns: 70px minmax(0, 1fr) auto; padding: 8px 10px;
     border-bottom: 1px solid var(--block-border-color); gap: 0 8px; }
   #table td { border: 0; padding: 1px 0; grid-column: 2 / -1; }
   #table td.photo { grid-column: 1; grid-row: 1 / span 5; width: auto; }

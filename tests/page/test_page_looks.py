@@ -21,6 +21,8 @@ Visit = Callable[..., Page]
 OVERFLOWING = """() => {
   const wrong = [];
   if (document.documentElement.scrollWidth > innerWidth) wrong.push(`page: ${document.documentElement.scrollWidth}`);
+  const table = document.querySelector('#table .scroll');
+  if (table && table.scrollWidth > table.clientWidth) wrong.push(`table: ${table.scrollWidth}`);
   const ours = '.masthead, .facts, .card, .pictures, .summary, .listing, #model, #top-k, #photo, #files, #start';
   for (const part of document.querySelectorAll(ours)) {
     for (const one of [part, ...part.querySelectorAll('*')]) {
