@@ -109,18 +109,20 @@ class Models:
             checkpoint = load_checkpoint(key, hub=self.hub, progress=load.report, local=key in self.trusted)
             classifier = checkpoint.classifier(self.device)
             side = checkpoint.preprocess.size
-            classifier.logits(
-                [np.zeros((side, side, 3), np.uint8)]
-            )  # the first run prepares kernels; not the visitor's
+            # The first run prepares kernels; it should not be the visitor's.
+            classifier.logits([np.zeros((side, side, 3), np.uint8)])
             loaded = Loaded(replace(checkpoint, state_dict={}), classifier)
         except BaseException as error:
-            with self._lock:
-                del self._loading[key]
+            self._finish(key, None)
             load.future.set_exception(error)
-            return
+        else:
+            self._finish(key, loaded)
+            load.future.set_result(loaded)
+
+    def _finish(self, key: str, loaded: Loaded | None) -> None:
         with self._lock:
-            del self._loading[key]
-            self._ready[key] = loaded
+            self._loading.pop(key, None)
+            if loaded is not None:
+                self._ready[key] = loaded
             while len(self._ready) > 1 and sum(one.bytes for one in self._ready.values()) > MAX_BYTES:
                 self._ready.popitem(last=False)
-        load.future.set_result(loaded)
