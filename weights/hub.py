@@ -53,6 +53,9 @@ MAX_TOTAL_BYTES = 2 * 1024**3
 # Plain HTTP, whose time-outs and broken connections we can tell apart; Xet's client tries for minutes and says nothing.
 if "HF_HUB_DISABLE_XET" not in os.environ:
     constants.HF_HUB_DISABLE_XET = True
+# Its telemetry asks the Hub for a list of agents first: a request that is nobody's here.
+if "HF_HUB_DISABLE_TELEMETRY" not in os.environ:
+    constants.HF_HUB_DISABLE_TELEMETRY = True
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 # The client's base class of everything that goes wrong on the wire (httpx's or httpx2's, by its version).

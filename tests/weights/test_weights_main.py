@@ -154,3 +154,24 @@ def test_from_a_shell_the_environment_says_where(hub: Any, tmp_path: Path) -> No
             assert (process.returncode, process.stdout) == (1, "")
             assert process.stderr.startswith("There is no model lab/nothing on 127.0.0.1")
             assert len(process.stderr.splitlines()) == 1
+
+
+def test_a_process_of_its_own_asks_no_more_than_it_says(hub: Any, tmp_path: Path) -> None:
+    """With the client as it comes: what its telemetry would ask for is a request too."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+    environment |= {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home")}
+
+    def show(name: str) -> dict[str, Any]:
+        hub.clear()
+        command = [sys.executable, "-m", "weights", "show", name, "--json"]
+        done = subprocess.run(
+            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=True
+        )
+        return json.loads(done.stdout)
+
+    commit = show("lab/timm")["commit"]
+    assert all("/lab/timm/" in path for _, path in hub.log)
+    assert show("lab/timm")["commit"] == commit
+    assert len(hub.log) == 1, hub.log
+    assert show(f"lab/timm@{commit}")["commit"] == commit
+    assert hub.log == []
