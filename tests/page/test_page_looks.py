@@ -23,6 +23,8 @@ OVERFLOWING = """() => {
   if (document.documentElement.scrollWidth > innerWidth) wrong.push(`page: ${document.documentElement.scrollWidth}`);
   const table = document.querySelector('#table .scroll');
   if (table && table.scrollWidth > table.clientWidth) wrong.push(`table: ${table.scrollWidth}`);
+  for (const cell of document.querySelectorAll('#table td'))
+    if (cell.scrollWidth > cell.clientWidth + 2) wrong.push(`${cell.className} holds ${cell.scrollWidth}`);
   const ours = '.masthead, .facts, .card, .pictures, .summary, .listing, #model, #top-k, #photo, #files, #start';
   for (const part of document.querySelectorAll(ours)) {
     for (const one of [part, ...part.querySelectorAll('*')]) {

@@ -86,6 +86,21 @@ def test_the_pictures_are_the_crop_and_grad_cam_of_the_chosen_bar(visit: Visit, 
     assert second in page.inner_text("#pictures figcaption >> nth=1")
 
 
+def test_bars_chosen_quicker_than_pictures_are_made(visit: Visit, rose: Named) -> None:
+    page = visit()
+    choose_photo(page, rose.path)
+    images(page)
+    page.evaluate(
+        """document.querySelectorAll('#answer .bars button').forEach(
+          (one, turn) => setTimeout(() => one.click(), 80 * turn))"""
+    )
+    last = rose.predictions[-1]["label"]
+    expect(page.locator("#answer .bars button[aria-pressed=true]")).to_contain_text(last)
+    page.wait_for_selector(f"#pictures img[alt='Grad-CAM: {last}']")
+    page.wait_for_timeout(500)  # no earlier choice arrives after it
+    assert page.locator("#pictures img").nth(1).get_attribute("alt") == f"Grad-CAM: {last}"
+
+
 def test_bars_are_reached_and_chosen_by_keyboard(visit: Visit, rose: Named) -> None:
     page = visit()
     choose_photo(page, rose.path)
