@@ -86,7 +86,8 @@ def build(models: Models, ready: gr.State) -> None:
         show, [variant, ready, size, batch, v1, depth], [totals, drawing, inside, table],
         trigger_mode="always_last", **quick,
     )  # fmt: skip
-    drawing.select(open_block, [variant, ready, size, v1], inside, **quick)
+    # Each choice counts: by default those made while an earlier one is under way are dropped.
+    drawing.select(open_block, [variant, ready, size, v1], inside, trigger_mode="multiple", **quick)
 
 
 def _config(models: Models, name: str, loaded: str | None, v1: bool) -> ResNetConfig:

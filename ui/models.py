@@ -17,8 +17,9 @@ from weights.checkpoint import Checkpoint
 from weights.hub import Hub
 from weights.load import load as load_checkpoint
 
-#: Weights kept in memory, in bytes of fp32: the largest of the catalogue is half of it.
-MAX_BYTES = 1024**3
+#: Weights kept in memory, in bytes of fp32: the largest of the catalogue fits, and with what Python, torch and Gradio
+#: take it stays under 1.5 GB.
+MAX_BYTES = 600_000_000
 #: Models fetched or read at the same time, and how many more may wait for that.
 MAX_LOADING, MAX_WAITING = 3, 8
 
