@@ -6,7 +6,7 @@ import json
 import pickle
 import pickletools
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -223,14 +223,28 @@ def read_folder(folder: Path, name: str | None = None, source: Source | None = N
             ".pth file.",
             name=name,
         )  # fmt: skip
-    config = read_json(folder / CONFIG, name)
-    preprocessor = read_json(folder / PREPROCESSOR, name) if PREPROCESSOR in files else None
-    indices = read_json(folder / CLASS_INDICES, name) if CLASS_INDICES in files else None
-    described = layouts.describe(name, config, preprocessor, indices)
+    described, config = describe_folder(folder, files, name)
     state: layouts.State = {}
     for part in weight_files(files, name, lambda file: read_json(folder / file, name)):
         state |= read_weights(folder / part, name)
     return _checkpoint(described, state, name, source or Source(name, path=folder.resolve()), config)
+
+
+def describe_folder(folder: Path, files: Collection[str], name: str) -> tuple[layouts.Description, dict[str, Any]]:
+    """What a folder's small files say of it, with its config.json; no weights are read.
+
+    Args:
+        folder: with a `config.json` in it.
+        files: the names of those that are there to be read.
+        name: the checkpoint's, for refusals.
+
+    Raises:
+        Refusal: if it describes anything but a ResNet of ours.
+    """
+    config = read_json(folder / CONFIG, name)
+    preprocessor = read_json(folder / PREPROCESSOR, name) if PREPROCESSOR in files else None
+    indices = read_json(folder / CLASS_INDICES, name) if CLASS_INDICES in files else None
+    return layouts.describe(name, config, preprocessor, indices), config
 
 
 def weight_files(files: set[str], name: str, read_index: Any) -> list[str]:

@@ -75,12 +75,7 @@ def _from_hub(repo: str, revision: str | None, name: str, hub: Hub, progress: Pr
     small = {file: hub.fetch(listing, file) for file in SMALL_FILES if file in listing.files}
     folder = small[checkpoint.CONFIG].parent
     # The config first: what is no ResNet is refused before its weights are downloaded.
-    layouts.describe(
-        repo,
-        read_json(folder / checkpoint.CONFIG, repo),
-        read_json(folder / checkpoint.PREPROCESSOR, repo) if checkpoint.PREPROCESSOR in small else None,
-        read_json(folder / checkpoint.CLASS_INDICES, repo) if checkpoint.CLASS_INDICES in small else None,
-    )
+    checkpoint.describe_folder(folder, small, repo)
     top_level = {file for file in listing.files if len(PurePosixPath(file).parts) == 1}
     parts = checkpoint.weight_files(top_level, repo, lambda file: read_json(hub.fetch(listing, file), repo))
     total = sum(listing.files[part].size for part in parts)
