@@ -1,6 +1,8 @@
-"""Where in the photo a class was seen: Grad-CAM."""
+"""What happens inside: where in the photo a class was seen (Grad-CAM), and what the strongest channels answer to."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +12,58 @@ from torch import Tensor
 from resnet.network import ResNet
 
 STAGES = ("layer1", "layer2", "layer3", "layer4")
+
+
+@dataclass(frozen=True)
+class ActivationMap:
+    """What one channel of a stage answered to an image.
+
+    Args:
+        channel: its index.
+        mean: of its activations over all positions; what it is ranked by.
+        maximum: of its activations.
+        values: ``(h, w)`` activations, 0 and above since a ReLU comes last.
+    """
+
+    channel: int
+    mean: float
+    maximum: float
+    values: npt.NDArray[np.float32]
+
+
+def activation_maps(network: ResNet, image: Tensor, stage: str, count: int = 16) -> list[ActivationMap]:
+    """The channels of a stage that answer most to an image, the strongest first.
+
+    Args:
+        network: a ResNet in evaluation mode, with or without a classifier.
+        image: ``(1, 3, H, W)``, normalised.
+        stage: ``"layer1"`` to ``"layer4"``.
+        count: channels at most.
+
+    Raises:
+        ValueError: if there is no such stage.
+    """
+    (maps,) = stage_maps(network, image, stage).float().cpu()
+    means, channels = maps.mean(dim=(1, 2)).topk(min(count, len(maps)))
+    return [
+        ActivationMap(channel, mean, float(maps[channel].max()), maps[channel].numpy())
+        for channel, mean in zip(channels.tolist(), means.tolist(), strict=True)
+    ]
+
+
+@torch.no_grad()
+def stage_maps(network: ResNet, batch: Tensor, stage: str) -> Tensor:
+    """``(N, 3, H, W)`` images -> ``(N, C, h, w)``, what a stage gives to the next.
+
+    Raises:
+        ValueError: if there is no such stage.
+    """
+    if stage not in STAGES:
+        raise ValueError(f"stage is {stage!r}; it must be one of {', '.join(STAGES)}")
+    maps: Tensor = network.maxpool(network.relu(network.bn1(network.conv1(batch))))
+    for name in STAGES[: STAGES.index(stage) + 1]:
+        maps = network.get_submodule(name)(maps)
+    return maps
 
 
 def grad_cam(network: ResNet, batch: Tensor, class_index: int, stage: str = "layer4") -> npt.NDArray[np.float32]:
@@ -38,12 +92,7 @@ def grad_cam(network: ResNet, batch: Tensor, class_index: int, stage: str = "lay
         raise ValueError("a network without a classifier has no class to explain")
     if not 0 <= class_index < network.fc.out_features:
         raise ValueError(f"class {class_index} is not one of {network.fc.out_features}")
-    if stage not in STAGES:
-        raise ValueError(f"stage is {stage!r}; it must be one of {', '.join(STAGES)}")
-    with torch.no_grad():
-        maps = network.maxpool(network.relu(network.bn1(network.conv1(batch))))
-        for name in STAGES[: STAGES.index(stage) + 1]:
-            maps = network.get_submodule(name)(maps)
+    maps = stage_maps(network, batch, stage)
     with torch.enable_grad():
         maps = maps.detach().requires_grad_()
         # The first block of the next stage adds in place on its own tensors only, so `maps` stays what it was.

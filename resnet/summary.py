@@ -56,6 +56,9 @@ class LayerFacts:
         activation_bytes: of the output in fp32.
         receptive_field: side in pixels of the image that one output can see, along the residual branch, which is the
             longest way; beyond the image's own side it counts padding. The head sees everything: 0.
+        receptive_field_start: the first row and column of the image that the output at (0, 0) can see; negative where
+            that is padding. The output at ``i`` sees ``receptive_field`` pixels from
+            ``receptive_field_start + i * effective_stride`` on.
         effective_stride: pixels of the image between two neighbouring outputs.
         shortcut: of the block that it belongs to: ``"identity"`` (solid line) or ``"projection"`` (dashed); None
             outside of blocks.
@@ -74,6 +77,7 @@ class LayerFacts:
     macs: int
     activation_bytes: int
     receptive_field: int
+    receptive_field_start: int
     effective_stride: int
     shortcut: Shortcut | None
 
@@ -109,10 +113,11 @@ class Part:
 
 @dataclass(frozen=True)
 class _Signal:
-    """What flows between layers: its shape, how far one of its values sees, and how far apart two values are."""
+    """What flows between layers: its shape, how far one of its values sees and from where on, and their distance."""
 
     shape: Shape
     field: int = 1
+    start: int = 0
     step: int = 1
 
 
@@ -146,6 +151,17 @@ def layers(config: ResNetConfig, image_size: int | tuple[int, int] = 224, batch_
             value=batch_size, least=least, most=most,
         )  # fmt: skip
     return list(_walk(_meta_network(config), _Signal((batch_size, 3, height, width))))
+
+
+def block_layers(block: BasicBlock | Bottleneck, input_shape: Shape, path: str = "block") -> list[LayerFacts]:
+    """The facts of one residual block alone; receptive fields are in pixels of its input.
+
+    Args:
+        block: on any device, the meta device included.
+        input_shape: ``(N, C, H, W)`` with the channels that the block was built for.
+        path: what its layers' paths begin with.
+    """
+    return _block(block, path, _Signal(input_shape), "", 0)[1]
 
 
 def parts(facts: list[LayerFacts], depth: Depth) -> list[Part]:
@@ -236,15 +252,16 @@ def _leaf(
     block: int | None = None,
     shortcut: Shortcut | None = None,
 ) -> tuple[_Signal, LayerFacts]:
-    kind, kernel, stride, groups, macs = _KINDS[type(module)], 0, 1, 1, 0
+    kind, kernel, stride, padding, groups, macs = _KINDS[type(module)], 0, 1, 0, 1, 0
     out = signal.shape
     if isinstance(module, nn.Conv2d):
-        kernel, stride, groups = module.kernel_size[0], module.stride[0], module.groups
-        out = (out[0], module.out_channels, *(_slide(side, kernel, stride, int(module.padding[0])) for side in out[2:]))
+        kernel, stride, padding = module.kernel_size[0], module.stride[0], int(module.padding[0])
+        groups = module.groups
+        out = (out[0], module.out_channels, *(_slide(side, kernel, stride, padding) for side in out[2:]))
         macs = out[0] * out[1] * out[2] * out[3] * kernel * kernel * module.in_channels // groups
     elif isinstance(module, nn.MaxPool2d):
-        kernel, stride = int(module.kernel_size), int(module.stride)  # type: ignore[arg-type]
-        out = (*out[:2], *(_slide(side, kernel, stride, int(module.padding)) for side in out[2:]))  # type: ignore[arg-type]
+        kernel, stride, padding = (int(one) for one in (module.kernel_size, module.stride, module.padding))  # type: ignore[arg-type]
+        out = (*out[:2], *(_slide(side, kernel, stride, padding) for side in out[2:]))
     elif isinstance(module, nn.AdaptiveAvgPool2d):
         out = (*out[:2], 1, 1)
     elif isinstance(module, nn.Linear):
@@ -252,16 +269,17 @@ def _leaf(
         signal = replace(signal, shape=signal.shape[:2])
         macs = out[0] * module.in_features * module.out_features
     if kind in ("avg_pool", "linear"):
-        after = _Signal(out, 0, 0)
+        after = _Signal(out, 0, 0, 0)
     else:
-        after = _Signal(out, signal.field + max(kernel - 1, 0) * signal.step, signal.step * stride)
+        field = signal.field + max(kernel - 1, 0) * signal.step
+        after = _Signal(out, field, signal.start - padding * signal.step, signal.step * stride)
     size = 1
     for side in out:
         size *= side
     parameters = sum(one.numel() for one in module.parameters(recurse=False))
     return after, LayerFacts(
         path, stage, block, kind, kernel, stride, groups, signal.shape, out, parameters, macs, 4 * size, after.field,
-        after.step, shortcut,
+        after.start, after.step, shortcut,
     )  # fmt: skip
 
 
