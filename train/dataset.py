@@ -1,0 +1,273 @@
+"""`Dataset`: images with their classes, and what there is to know before anyone trains on them.
+
+Edits are data: `without` and `moved` give a new dataset, and the files stay as they are.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from resnet.errors import Refusal
+from train import duplicates
+from train.layout import Part
+from train.look import Octets
+from train.names import natural
+
+#: A class of fewer images is said to be tiny.
+TINY_CLASS = 5
+
+
+@dataclass(frozen=True)
+class Image:
+    """One image of a dataset: where it lies, what it is called, its class, and what `look` saw of it.
+
+    `name` is unique in its dataset and never changes: ``ants/1.jpg``, or ``train/ants/1.jpg`` where a split was given.
+    `label` is the class, also after the image was moved to another; `split` the part that it was given to.
+    """
+
+    path: Path
+    name: str
+    label: str
+    split: Part | None
+    width: int
+    height: int
+    format: str
+    mode: str
+    bytes: int
+    sha256: str
+    dhash: int = field(repr=False)
+    thumb: Octets = field(repr=False)
+    colours: float
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """The short side and the long one, in pixels."""
+        return min(self.width, self.height), max(self.width, self.height)
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A file that looks like an image and can't be used: its name, the refusal's code and its sentence."""
+
+    name: str
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """What was given and is not in the dataset.
+
+    `ignored` counts what tools add, by kind: ``macos``, ``windows``, ``notebook``, ``hidden``, ``empty_folder``,
+    ``link``, ``special``. `others` are files that are no images; `loose` are images that lie in no class folder.
+    """
+
+    ignored: Mapping[str, int] = field(default_factory=dict)
+    unreadable: tuple[Unreadable, ...] = ()
+    others: tuple[str, ...] = ()
+    loose: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ClassCount:
+    """How many images a class has, and how many of them were given to each part of a split."""
+
+    label: str
+    images: int
+    train: int = 0
+    val: int = 0
+    test: int = 0
+
+
+@dataclass(frozen=True)
+class Group:
+    """Images that are the same: their names, and the classes and the parts of the split that they are found in."""
+
+    names: tuple[str, ...]
+    labels: tuple[str, ...]
+    splits: tuple[str, ...]
+
+    @property
+    def across_classes(self) -> bool:
+        """Whether at least one of them must be in the wrong class."""
+        return len(self.labels) > 1
+
+    @property
+    def across_splits(self) -> bool:
+        """Whether an image that is learnt from is also judged on."""
+        return len(self.splits) > 1
+
+
+@dataclass(frozen=True)
+class IngestReport:
+    """What there is to know of a dataset before it is trained on.
+
+    `exact` are groups of the same bytes; `near` groups that look the same and are not all the same bytes. `imbalance`
+    is the largest class divided by the smallest. `short_sides` and `long_sides` are the smallest, median and largest of
+    all images, in pixels.
+    """
+
+    classes: tuple[ClassCount, ...]
+    left_out: LeftOut
+    exact: tuple[Group, ...]
+    near: tuple[Group, ...]
+    tiny: tuple[str, ...]
+    imbalance: float
+    short_sides: tuple[int, int, int]
+    long_sides: tuple[int, int, int]
+    formats: Mapping[str, int]
+
+    @property
+    def images(self) -> int:
+        return sum(one.images for one in self.classes)
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, ready for JSON."""
+        return {"images": self.images, **asdict(self)}
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images in classes, with a report; `name` is what the person called it."""
+
+    classes: tuple[str, ...]
+    images: tuple[Image, ...]
+    report: IngestReport
+    name: str = "the dataset"
+
+    @property
+    def targets(self) -> tuple[int, ...]:
+        """The index of each image's class."""
+        index = {label: place for place, label in enumerate(self.classes)}
+        return tuple(index[image.label] for image in self.images)
+
+
+def make_dataset(images: Iterable[Image], left_out: LeftOut = LeftOut(), name: str = "the dataset") -> Dataset:
+    """A dataset of these images, in order of class and name, with its report."""
+    ordered = tuple(sorted(images, key=lambda image: (natural(image.label), natural(image.name))))
+    report = _report(ordered, left_out)
+    return Dataset(tuple(one.label for one in report.classes), ordered, report, name)
+
+
+def _report(images: Sequence[Image], left_out: LeftOut) -> IngestReport:
+    counts = Counter(image.label for image in images)
+    parts = Counter((image.label, image.split) for image in images)
+    classes = tuple(
+        ClassCount(label, count, parts[label, "train"], parts[label, "val"], parts[label, "test"])
+        for label, count in counts.items()
+    )
+    same = duplicates.exact([image.sha256 for image in images])
+    alike = near_groups(images)
+    short, long = zip(*(image.sides for image in images), strict=True) if images else ((0,), (0,))
+    return IngestReport(
+        classes,
+        left_out,
+        tuple(_group(images, group) for group in same),
+        tuple(_group(images, group) for group in alike),
+        tuple(label for label, count in counts.items() if count < TINY_CLASS),
+        max(counts.values(), default=0) / min(counts.values(), default=1),
+        (min(short), int(median(short)), max(short)),
+        (min(long), int(median(long)), max(long)),
+        dict(Counter(image.format for image in images).most_common()),
+    )
+
+
+def near_groups(images: Sequence[Image]) -> list[tuple[int, ...]]:
+    """Indices of images that look the same and are not all the same bytes; exact copies stand beside their original."""
+    first: dict[str, int] = {}
+    copies: dict[int, list[int]] = {}
+    for index, image in enumerate(images):
+        copies.setdefault(first.setdefault(image.sha256, index), []).append(index)
+    originals = list(copies)
+    groups = duplicates.near([images[one].dhash for one in originals], [images[one].thumb for one in originals])
+    return [tuple(sorted(index for one in group for index in copies[originals[one]])) for group in groups]
+
+
+def _group(images: Sequence[Image], indices: Sequence[int]) -> Group:
+    members = [images[index] for index in indices]
+    return Group(
+        tuple(image.name for image in members),
+        tuple(dict.fromkeys(image.label for image in members)),
+        tuple(dict.fromkeys(image.split for image in members if image.split)),
+    )
+
+
+def without(dataset: Dataset, names: Collection[str]) -> Dataset:
+    """The dataset without these images; a class that is left without any is gone.
+
+    Raises:
+        KeyError: if there is no image of such a name.
+    """
+    _require(dataset, names)
+    gone = set(names)
+    return make_dataset((one for one in dataset.images if one.name not in gone), dataset.report.left_out, dataset.name)
+
+
+def moved(dataset: Dataset, labels: Mapping[str, str]) -> Dataset:
+    """The dataset with these images in other classes, also in new ones; their names stay.
+
+    Args:
+        labels: name of an image -> its new class.
+
+    Raises:
+        KeyError: if there is no image of such a name.
+    """
+    _require(dataset, labels)
+    images = (replace(one, label=labels.get(one.name, one.label)) for one in dataset.images)
+    return make_dataset(images, dataset.report.left_out, dataset.name)
+
+
+def _require(dataset: Dataset, names: Iterable[str]) -> None:
+    known = {image.name for image in dataset.images}
+    for name in names:
+        if name not in known:
+            raise KeyError(name)
+
+
+def check(dataset: Dataset) -> None:
+    """See that there is something to learn: two or more classes of two or more images.
+
+    Raises:
+        Refusal: that says what is missing.
+    """
+    counts, left_out = dataset.report.classes, dataset.report.left_out
+    if not counts and left_out.loose:
+        raise Refusal(
+            "data.no_folders", "{name} holds {count} images but no class folders; put the images of each class into a "
+            "folder with its name.",
+            name=dataset.name, count=len(left_out.loose),
+        )  # fmt: skip
+    if not counts and left_out.unreadable:
+        first = left_out.unreadable[0]
+        raise Refusal(
+            "data.unreadable", "None of the {count} images in {name} can be read; of the first it is said: {reason}",
+            name=dataset.name, count=len(left_out.unreadable), reason=first.reason,
+        )  # fmt: skip
+    if not counts:
+        raise Refusal(
+            "data.no_images", "{name} holds no images; it needs two or more folders of them, one for each class.",
+            name=dataset.name,
+        )  # fmt: skip
+    if len(counts) == 1:
+        raise Refusal(
+            "data.one_class", "{name} holds only one class, {label}; add a folder with images of another.",
+            name=dataset.name, label=counts[0].label,
+        )  # fmt: skip
+    if single := [one.label for one in counts if one.images < 2]:
+        raise Refusal(
+            "data.one_image", "{name} holds only one image of {labels}; add more of it, or leave the class out.",
+            name=dataset.name, labels=", ".join(single[:5]) + (" …" if len(single) > 5 else ""),
+        )  # fmt: skip
+    if any(one.train for one in counts):
+        for one in counts:
+            if one.images == one.val + one.test and (one.val or one.test):
+                raise Refusal(
+                    "data.not_in_train", "{label} of {name} has images to test with and none to train on; add some to "
+                    "its train folder, or leave the class out.",
+                    name=dataset.name, label=one.label,
+                )  # fmt: skip

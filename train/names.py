@@ -1,0 +1,122 @@
+"""Names that strangers gave to files: what is wrong with them, what is only left behind by tools, and their order."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+#: Longest part of a path that common file systems hold, and longest path, in bytes of UTF-8.
+MAX_PART_BYTES, MAX_PATH_BYTES = 255, 4096
+#: Windows opens a device by these names, whatever ending follows.
+DEVICE = re.compile(r"(?i)(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?")
+#: What an archive is called.
+ARCHIVE_SUFFIXES = (
+    ".zip", ".tar", ".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz", ".zst", ".7z", ".rar", ".cab", ".iso", ".lz4",
+    ".lzma",
+)  # fmt: skip
+#: How an archive begins: zip, gzip, bzip2, xz, zstd, 7z, rar.
+ARCHIVE_MAGIC = (b"PK\x03\x04", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"7z\xbc\xaf\x27\x1c", b"Rar!")
+
+
+def name_problem(name: str) -> str | None:
+    """What is wrong with an archive's name for a file: the code of its refusal, or None.
+
+    No name is ever used as a path here; but an archive with such a name was made to harm whoever does, or by a broken
+    tool, and nothing else that it says is worth trusting.
+    """
+    parts = name.split("/")
+    if "\0" in name:
+        return "zip.nul"
+    if name.startswith("/"):
+        return "zip.absolute"
+    if re.match("[A-Za-z]:", name):
+        return "zip.drive"
+    if "\\" in name:
+        return "zip.backslash"
+    if ".." in parts:
+        return "zip.parent"
+    if any(DEVICE.fullmatch(part.rstrip(" .")) for part in parts):
+        return "zip.device"
+    if any(len(_bytes(part)) > MAX_PART_BYTES for part in parts) or len(_bytes(name)) > MAX_PATH_BYTES:
+        return "zip.long_name"
+    return None
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def leftover(parts: Sequence[str]) -> str | None:
+    """The kind of thing that a tool left beside the images, or None for a file that a person put there.
+
+    Args:
+        parts: of a path relative to what was given.
+
+    Returns:
+        ``"macos"``, ``"windows"``, ``"notebook"``, ``"hidden"`` or None.
+    """
+    for part in parts:
+        if part == "__MACOSX" or part.startswith("._") or part == ".DS_Store":
+            return "macos"
+        if part.lower() in ("thumbs.db", "ehthumbs.db", "desktop.ini"):
+            return "windows"
+        if part == ".ipynb_checkpoints":
+            return "notebook"
+        if part.startswith("."):
+            return "hidden"
+    return None
+
+
+def tidy(name: str) -> tuple[str, ...]:
+    """The parts of a relative path as text: composed (macOS decomposes umlauts), without empty parts and ``.``.
+
+    What is no character, or can't be seen, becomes a replacement character: names are printed, and become JSON.
+    """
+    text = unicodedata.normalize("NFC", _bytes(name).decode("utf-8", "replace"))
+    text = "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(one) in ("Cc", "Cs") else one for one in text)
+    return tuple(part.strip() or "_" for part in text.split("/") if part not in ("", "."))
+
+
+def natural(text: str) -> tuple[tuple[str | int, ...], str]:
+    """A key that sorts ``class 2`` before ``class 10``, and names without numbers, or with equally long ones, as usual.
+
+    That is also the order of torchvision's `ImageFolder`, so that indices agree with other people's checkpoints.
+    """
+    pieces = re.split(r"([0-9]+)", text)
+    # Texts stand at even places and numbers at odd ones, so that like is compared with like.
+    return tuple(int(one) if place % 2 else one for place, one in enumerate(pieces)), text
+
+
+def file_part(text: str) -> str:
+    """A text that a visitor chose -> one part of a path that every system can write, and that leads nowhere."""
+    text = re.sub(r'[\x00-\x1f\x7f/\\:*?"<>|]', "_", unicodedata.normalize("NFC", text))
+    text = _bytes(text).decode("utf-8", "replace").strip().rstrip(".")
+    if not text or text.startswith(".") or DEVICE.fullmatch(text) or leftover((text,)):
+        text = f"_{text.lstrip('.')}"
+    stem, dot, ending = text.rpartition(".")
+    if not stem or len(ending) > 10:
+        stem, dot, ending = text, "", ""
+    room = 200 - len(_bytes(dot + ending))  # and some for a number, where two have the same name
+    return _bytes(stem)[:room].decode("utf-8", "ignore") + dot + ending
+
+
+def apart(names: Iterable[str], reserved: Iterable[str] = ()) -> list[str]:
+    """The same names, each made unlike those before it, and the reserved ones, by a number: ``a.jpg``, ``A (2).jpg``.
+
+    Systems that don't tell ``a`` from ``A`` would write one over the other.
+    """
+    taken = {name.casefold() for name in reserved}
+    found = []
+    for name in names:
+        folder, slash, last = name.rpartition("/")
+        stem, dot, ending = last.rpartition(".")
+        if not stem:
+            stem, dot, ending = last, "", ""
+        number, chosen = 1, name
+        while chosen.casefold() in taken:
+            number += 1
+            chosen = f"{folder}{slash}{stem} ({number}){dot}{ending}"
+        taken.add(chosen.casefold())
+        found.append(chosen)
+    return found

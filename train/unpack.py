@@ -1,0 +1,321 @@
+"""From a zip that a stranger made to files under names that we choose; or a sentence, and nothing left behind."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import struct
+import zipfile
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+from resnet.errors import Refusal
+from resnet.preprocess import image_suffixes
+from train.names import ARCHIVE_MAGIC, ARCHIVE_SUFFIXES, leftover, name_problem
+
+#: Entries of one archive.
+MAX_ENTRIES = 100_000
+#: What an archive may unpack to.
+MAX_BYTES = 4 * 1024**3
+#: How many bytes may come out for each that went in; photos hardly shrink, and deflate ends at 1,032.
+MAX_RATIO = 200
+#: An entry that unpacks to less is never taken for a bomb: a drawing of one colour shrinks well, and harms nobody.
+RATIO_FLOOR = 1024**2
+CHUNK = 256 * 1024
+ENCRYPTED = 0x1 | 0x40 | 0x2000  # by password, strongly, and with hidden names
+UTF8_NAMES = 0x800
+
+#: What is said of an entry's name, by the code of `name_problem`.
+NAME_SENTENCES = {
+    "zip.nul": "{name} holds an entry with a NUL in its name, {entry}; make the zip again.",
+    "zip.absolute": "{name} holds an absolute path, {entry}; make the zip again from inside the folder.",
+    "zip.drive": "{name} holds a path with a drive letter, {entry}; make the zip again from inside the folder.",
+    "zip.backslash": "{name} holds a name with a backslash, {entry}; make the zip again with another program.",
+    "zip.parent": "{name} holds a path that leads out of it, {entry}; make the zip again from inside the folder.",
+    "zip.device": "{name} holds {entry}, a name that Windows keeps for a device; rename it and make the zip again.",
+    "zip.long_name": "{name} holds a name too long for a file system, {entry}; shorten it and make the zip again.",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What an archive may ask of the machine: entries, unpacked bytes, and the ratio of unpacked to packed bytes.
+
+    The ratio is held against the whole archive and against each entry, once either has given `floor` bytes.
+    """
+
+    entries: int = MAX_ENTRIES
+    bytes: int = MAX_BYTES
+    ratio: float = MAX_RATIO
+    floor: int = RATIO_FLOOR
+
+
+@dataclass(frozen=True)
+class Found:
+    """One file to look at: `name` as the person knows it, and `path`, where it lies; or why it can't be had."""
+
+    name: str
+    path: Path
+    refusal: Refusal | None = None
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What an archive holds: the files with their names, and how many other things by kind."""
+
+    files: tuple[tuple[str, zipfile.ZipInfo], ...]
+    ignored: Mapping[str, int] = field(default_factory=dict)
+
+
+def open_zip(path: Path, limits: Limits = Limits()) -> zipfile.ZipFile:
+    """The archive, opened.
+
+    Raises:
+        Refusal: if there is none, or it is damaged as a whole, or its table of contents alone is beyond the limits.
+    """
+    try:
+        # Python holds ten times as much of the table of contents in memory before anyone can count its entries.
+        if _directory_bytes(path) > limits.entries * 512:
+            raise _too_many(path.name, limits)
+        return zipfile.ZipFile(path)
+    except FileNotFoundError:
+        raise Refusal("image.missing", "There is no file {name}; check the path.", name=path.name) from None
+    except PermissionError:
+        raise Refusal("image.unreadable", "{name} may not be read; check its permissions.", name=path.name) from None
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, struct.error):
+        raise Refusal(
+            "zip.broken", "{name} is not a zip archive or is cut off; make or download it again.", name=path.name
+        ) from None
+
+
+def _too_many(name: str, limits: Limits) -> Refusal:
+    return Refusal("zip.entries", "{name} has more than {limit} entries; split it.", name=name, limit=limits.entries)
+
+
+def _directory_bytes(path: Path) -> int:
+    """Size of a zip's table of contents, as its last record says."""
+    with path.open("rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        file.seek(max(0, end - 65536 - 22 - 20 - 56))
+        tail = file.read()
+    place = tail.rfind(b"PK\x05\x06")
+    size = int(struct.unpack_from("<L", tail, place + 12)[0]) if place >= 0 else 0
+    large = tail.rfind(b"PK\x06\x06", 0, max(place, 0))
+    return int(struct.unpack_from("<Q", tail, large + 40)[0]) if size == 0xFFFFFFFF and large >= 0 else size
+
+
+def contents(archive: zipfile.ZipFile, name: str, limits: Limits = Limits()) -> Contents:
+    """What there is to unpack, judged by the table of contents alone.
+
+    Args:
+        archive: opened by `open_zip`.
+        name: what to call it in a refusal.
+        limits: how many entries it may have.
+
+    Raises:
+        Refusal: if an entry has a harmful name, is there twice, is a link, is encrypted, or is itself an archive.
+    """
+    entries = archive.infolist()
+    if len(entries) > limits.entries:
+        raise _too_many(name, limits)
+    files: list[tuple[str, zipfile.ZipInfo]] = []
+    folders: list[tuple[str, ...]] = []
+    ignored: Counter[str] = Counter()
+    seen: set[tuple[str, ...]] = set()
+    parents: set[tuple[str, ...]] = set()
+    for shown, entry in zip(_entry_names(entries), entries, strict=True):
+        _refuse_entry(name, shown, entry)
+        parts = tuple(part for part in shown.split("/") if part not in ("", "."))
+        parents.add(parts[:-1])
+        if shown.endswith("/") or not parts:
+            folders.append(parts)
+            continue
+        if parts in seen:
+            raise Refusal(
+                "zip.duplicate", "{name} holds {entry} twice; make the zip again.", name=name, entry=_short(shown)
+            )
+        seen.add(parts)
+        if kind := leftover(parts):
+            ignored[kind] += 1
+            continue
+        if shown.lower().endswith(ARCHIVE_SUFFIXES):
+            raise _nested(name, shown)
+        files.append((shown, entry))
+    for folder in folders:
+        if folder and folder not in parents:
+            ignored[leftover(folder) or "empty_folder"] += 1
+    return Contents(tuple(files), dict(ignored))
+
+
+def _entry_names(entries: list[zipfile.ZipInfo]) -> list[str]:
+    """Names as they were meant. Without the flag that says UTF-8 they are in an old code of the maker's country.
+
+    macOS writes UTF-8 without saying so, Chinese Windows writes GBK; both are strict enough to be told from cp437,
+    which the standard names and Python assumes, when all names of the archive are taken together.
+    """
+    old = [entry for entry in entries if not entry.flag_bits & UTF8_NAMES and not entry.orig_filename.isascii()]
+    try:
+        raw = b"\n".join(entry.orig_filename.encode("cp437") for entry in old)
+    except UnicodeEncodeError:  # Python took the name from a field of its own, which is Unicode
+        return [entry.orig_filename for entry in entries]
+    code = next((code for code in ("utf-8", "gb2312") if _decodes(raw, code)), "cp437")
+    unflagged = {id(entry) for entry in old}
+    return [
+        entry.orig_filename.encode("cp437").decode(code) if id(entry) in unflagged else entry.orig_filename
+        for entry in entries
+    ]
+
+
+def _decodes(raw: bytes, code: str) -> bool:
+    try:
+        raw.decode(code)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _refuse_entry(name: str, shown: str, entry: zipfile.ZipInfo) -> None:
+    facts = {"name": name, "entry": _short(shown)}
+    if code := name_problem(shown):
+        raise Refusal(code, NAME_SENTENCES[code], **facts)
+    kind = stat.S_IFMT(entry.external_attr >> 16)
+    if kind == stat.S_IFLNK:
+        raise Refusal(
+            "zip.link", "{name} holds a symbolic link, {entry}; put the file itself in its place.", **facts
+        )  # fmt: skip
+    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+        raise Refusal(
+            "zip.special", "{name} holds {entry}, which is neither a file nor a folder; leave it out.", **facts
+        )  # fmt: skip
+    if entry.flag_bits & ENCRYPTED:
+        raise _encrypted(f"{name}/{_short(shown)}")
+
+
+def _encrypted(name: str) -> Refusal:
+    return Refusal("zip.encrypted", "{name} is encrypted; make a zip without a password.", name=name)
+
+
+def _nested(name: str, shown: str) -> Refusal:
+    return Refusal(
+        "zip.nested", "{name} holds another archive, {entry}; unpack that, and make one zip of all folders.",
+        name=name, entry=_short(shown),
+    )  # fmt: skip
+
+
+def _short(name: str) -> str:
+    """A name for a sentence: no longer than a line, and nothing in it that a terminal would obey."""
+    text = "".join(one if one.isprintable() else "?" for one in name)
+    return text if len(text) <= 100 else f"{text[:60]}…{text[-30:]}"
+
+
+def unpack(
+    archive: zipfile.ZipFile, files: Contents, folder: Path, name: str, limits: Limits = Limits(),
+) -> Iterator[Found]:  # fmt: skip
+    """Write an archive's files, one after the other, as ``000001.jpg`` and so on.
+
+    An entry that is damaged is found with a refusal, and its neighbours are unpacked. Whoever stops before the end, or
+    is stopped by a refusal, has to clear the folder.
+
+    Args:
+        archive: opened by `open_zip`.
+        files: its `contents`.
+        folder: an empty one, to write into.
+        name: what to call the archive in a refusal.
+        limits: counted from what really comes out; headers are only claims.
+
+    Raises:
+        Refusal: if what comes out is beyond the limits, is itself an archive, or does not fit on the disk.
+    """
+    packed = Path(str(archive.filename)).stat().st_size
+    total = 0
+    for number, (shown, entry) in enumerate(files.files, 1):
+        # Of the name only the ending is kept, and only where it is a known one.
+        suffix = PurePosixPath(shown).suffix.lower()
+        path = folder / f"{number:06d}{suffix if suffix in image_suffixes() else ''}"
+        refusal, size = None, 0
+        try:
+            with path.open("xb") as target:
+                for chunk in _chunks(archive, entry, f"{name}/{_short(shown)}"):
+                    if not size and chunk.startswith(ARCHIVE_MAGIC) and suffix in {"", *image_suffixes()}:
+                        raise _nested(name, shown)
+                    size += len(chunk)
+                    total += len(chunk)
+                    _hold(name, shown, limits, total, packed, size, entry.compress_size)
+                    _write(target, chunk)
+        except Refusal as error:
+            if error.code != "zip.entry":
+                raise
+            refusal = error
+        except OSError as error:
+            raise disk_refusal(error, name) from None
+        if refusal:
+            path.unlink()
+        yield Found(shown, path, refusal)
+
+
+def _write(target: BinaryIO, chunk: bytes) -> None:
+    """One function, so that a test can fill the disk."""
+    target.write(chunk)
+
+
+def _chunks(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str) -> Iterator[bytes]:
+    try:
+        with archive.open(entry) as stream:
+            while chunk := stream.read(CHUNK):
+                yield chunk
+    except GeneratorExit:
+        raise
+    except Exception as error:  # zlib.error and lzma.LZMAError share no base but this one
+        if isinstance(error, RuntimeError) and not isinstance(error, NotImplementedError):
+            raise _encrypted(name) from None  # the table of contents denied it
+        raise Refusal(
+            "zip.entry",
+            "{name} can't be unpacked: the archive is damaged there or packed unusually; make the zip again.",
+            name=name,
+        ) from None
+
+
+def _hold(name: str, shown: str, limits: Limits, total: int, packed: int, size: int, entry_packed: int) -> None:
+    """Hold what has come out so far against the limits."""
+    if total > limits.bytes:
+        raise Refusal(
+            "zip.total", "{name} unpacks to more than {limit} MB; make the photos smaller or split it.",
+            name=name, limit=limits.bytes // 1024**2,
+        )  # fmt: skip
+    if total > limits.floor and total > limits.ratio * packed:
+        raise Refusal(
+            "zip.ratio", "{name} unpacks to more than {limit} times its size, which photos never do; make the zip "
+            "again.",
+            name=name, limit=f"{limits.ratio:g}",
+        )  # fmt: skip
+    if size > limits.floor and size > limits.ratio * max(entry_packed, 1):
+        raise Refusal(
+            "zip.entry_ratio", "{entry} in {name} unpacks to more than {limit} times its size, which no photo does; "
+            "leave it out.",
+            name=name, entry=_short(shown), limit=f"{limits.ratio:g}",
+        )  # fmt: skip
+
+
+def disk_refusal(error: OSError, name: str) -> Refusal:
+    """What to say when files can't be written."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return Refusal(
+            "disk.full", "The disk is full, so {name} can't be written; free some space and try again.", name=name
+        )  # fmt: skip
+    return Refusal(
+        "disk.write", "{name} can't be written ({reason}); choose another place.",
+        name=name, reason=error.strerror or type(error).__name__,
+    )  # fmt: skip
+
+
+def clear(folder: Path) -> None:
+    """Remove what `unpack` wrote into `folder`, which had been empty."""
+    with suppress(OSError):
+        for file in folder.iterdir():
+            with suppress(OSError):
+                file.unlink()
