@@ -11,6 +11,7 @@ from pathlib import Path
 from tqdm.auto import tqdm
 
 from train.dataset import Dataset
+from train.findings import findings
 from train.ingest import ingest
 from train.split import Split, split
 from train.unpack import disk_refusal
@@ -90,7 +91,7 @@ def _print(dataset: Dataset, found: Split, parts: list[str | None]) -> None:
     for label in dataset.classes:
         print(f"{label:{width}}" + "".join(f"{part} {counts[label, part]:<8,}" for part in shown).rstrip())
     print(f"{'in all':{width}}" + "".join(f"{part} {parts.count(part):<8,}" for part in shown).rstrip())
-    report, left_out = dataset.report, dataset.report.left_out
+    report = dataset.report
     if found.origin != "drawn":
         given = "The val part" if found.origin == "given" else "The test part, which serves as val,"
         print(f"{given} was given and is kept as it is.")
@@ -102,17 +103,15 @@ def _print(dataset: Dataset, found: Split, parts: list[str | None]) -> None:
     if found.absent:
         print(f"No image of {', '.join(found.absent)} was given to val.")
     if copies := len(report.exact) + len(report.near):
-        print(f"{copies:,} groups of copies or look-alikes were found" + _sides(found) + ".")
-    for group in report.exact:
-        if group.across_classes:
-            print(f"The same image stands in different classes: {', '.join(group.names)}.")
+        print(f"Groups of copies or look-alikes: {copies:,}{_sides(found)}.")
     if found.chained:
         print(f"All images of {', '.join(found.chained)} look alike, so look-alikes of them are on both sides.")
-    for name, why in [(one.name, one.reason) for one in left_out.unreadable] + [
-        *((name, "lies in no class folder") for name in left_out.loose),
-        *((name, "is no image") for name in left_out.others),
-    ]:
-        print(f"left out: {name}: {why}", file=sys.stderr)
+    for one in findings(report):
+        if one.code not in ("exact", "near", "unreadable"):
+            names = f" {', '.join(one.names[:5])}{' …' if len(one.names) > 5 else ''}" if one.names else ""
+            print(f"{one}{names}", file=sys.stderr)
+    for file in report.left_out.unreadable:
+        print(f"Left out: {file.name}. {file.reason}", file=sys.stderr)
 
 
 def _sides(found: Split) -> str:
