@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 #: Longest part of a path that common file systems hold, and longest path, in bytes of UTF-8.
 MAX_PART_BYTES, MAX_PATH_BYTES = 255, 4096
 #: Windows opens a device by these names, whatever ending follows.
-DEVICE = re.compile(r"(?i)(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?")
+DEVICE = re.compile(r"(?i)(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]) *(\..*)?")
 #: What an archive is called.
 ARCHIVE_SUFFIXES = (
     ".zip", ".tar", ".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz", ".zst", ".7z", ".rar", ".cab", ".iso", ".lz4",
