@@ -104,4 +104,4 @@ def grad_cam(network: ResNet, batch: Tensor, class_index: int, stage: str = "lay
     weights = gradient.mean(dim=(2, 3), keepdim=True)
     heat = (weights * maps.detach()).sum(1).relu_()
     heat /= heat.amax(dim=(1, 2), keepdim=True).clamp_min(1e-12)
-    return heat.float().cpu().numpy()  # type: ignore[no-any-return]
+    return heat.float().cpu().numpy()

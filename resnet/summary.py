@@ -187,11 +187,16 @@ def _part(name: str, group: list[LayerFacts], depth: Depth) -> Part:
     )  # fmt: skip
 
 
-def to_csv(found: Sequence[Part | LayerFacts]) -> str:
-    """A table of facts with a heading; shapes as ``1x64x56x56``."""
+def to_csv(found: Sequence[Part | LayerFacts], **columns: Sequence[object]) -> str:
+    """A table of facts with a heading; shapes as ``1x64x56x56``.
+
+    Args:
+        found: its rows.
+        columns: further columns by their headings, a value for each row.
+    """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    rows = [asdict(one) for one in found]
+    rows = [asdict(one) | {name: values[index] for name, values in columns.items()} for index, one in enumerate(found)]
     writer.writerow(rows[0])
     for row in rows:
         writer.writerow(["x".join(map(str, cell)) if isinstance(cell, tuple) else cell for cell in row.values()])

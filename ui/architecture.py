@@ -1,42 +1,59 @@
-"""The Architecture tab: each layer's shape and cost, drawn and in a table, for any variant and any input size."""
+"""The Architecture tab: what a network is made of, drawn and counted, for any variant and any input size."""
 
 from __future__ import annotations
 
-import base64
 import html
-import os
-from collections.abc import Sequence
-from dataclasses import replace
+import logging
+from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import Any
 
 import gradio as gr
-import torch
 
-from resnet.config import VARIANTS, ResNetConfig
+from resnet.config import VARIANTS
 from resnet.errors import Refusal
-from resnet.summary import Depth, LayerFacts, Part, layers, parts, to_csv
+from resnet.explain import STAGES
+from resnet.summary import STAGE_NAMES, parts
+from train.methods import METHODS
 from ui.blueprint import inside_svg, network_svg, shape_text
-from ui.classify import SORT_JS
+from ui.calculator import calculator
+from ui.components import AsTyped, PhotoInput
+from ui.costs import totals
+from ui.layer_table import table
+from ui.listing import LISTING_JS
 from ui.models import Models
-from ui.texts import alert, both, label, sentence
+from ui.networks import BATCHES, CHANNELS, LOADED, SIZES, Chosen, batch_of, choose
+from ui.photo_inside import POSITION_JS, filters_card, look_inside
+from ui.texts import Markup, alert, both, label, sentence
 
-LOADED = "loaded"
-#: What the page offers; the terminal takes more.
-SIZES, BATCHES = (32, 512), (1, 256)
-#: Bytes that Adam keeps for each parameter in fp32: the weight, its gradient and two moments.
-ADAM_BYTES = 16
-EXPLANATIONS = ("degradation", "residual", "batch_norm", "addition", "dashed", "bottleneck")
+log = logging.getLogger(__name__)
 
-# A box of the drawing is a button; choosing one opens its inside.
+START = "resnet34"
+#: Methods that differ in what learns, by the end of their texts' keys.
+METHOD_KEYS = {one: one.replace("-", "_") for one in METHODS if one != "tutorial"}
+
+# A box of the drawing is a button: pointing at it shows its facts below, choosing it opens its inside.
 CHOOSE_JS = """
+const facts = (event) => {
+  const part = event.target.closest('[data-part]');
+  const out = part && part.closest('.drawing').querySelector('.readout');
+  if (!out) return;
+  out.dataset.shortcut = part.dataset.shortcut;
+  out.dataset.frozen = String(part.classList.contains('frozen'));
+  out.querySelectorAll('[data-fill]').forEach((one) => { one.textContent = part.dataset[one.dataset.fill]; });
+  out.classList.add('filled');
+};
 const choose = (event) => {
   const part = event.target.closest('[data-part]');
   if (!part || (event.type === 'keydown' && event.key !== 'Enter' && event.key !== ' ')) return;
   event.preventDefault();
+  const {part: name, network} = part.dataset;
   element.querySelectorAll('[data-part]').forEach((one) =>
-    one.classList.toggle('chosen', one.dataset.part === part.dataset.part));
-  trigger('select', {part: part.dataset.part});
+    one.classList.toggle('chosen', one.dataset.part === name && one.dataset.network === network));
+  trigger('select', {part: name, network: Number(network)});
 };
+element.addEventListener('pointerover', facts);
+element.addEventListener('focusin', facts);
 element.addEventListener('click', choose);
 element.addEventListener('keydown', choose);
 """
@@ -49,202 +66,252 @@ def build(models: Models, ready: gr.State) -> None:
         models: where the model that is loaded in Classify is found.
         ready: its name, or None.
     """
+    variants: list[Any] = [*VARIANTS, (label("arch.loaded"), LOADED)]
     with gr.Row(equal_height=True):
-        variant = gr.Dropdown(
-            [*VARIANTS, (label("arch.loaded"), LOADED)], value="resnet34", label=label("arch.variant"),
-            min_width=200, elem_id="variant",
+        variant = gr.Dropdown(variants, value=START, label=label("arch.variant"), min_width=200, elem_id="variant")
+        second = gr.Dropdown(
+            [(label("arch.alone_choice"), ""), *variants], value="", label=label("arch.second"), min_width=200,
+            elem_id="second",
         )  # fmt: skip
-        size = gr.Slider(*SIZES, value=224, step=1, label=label("arch.size"), min_width=200, elem_id="size")
-        batch = gr.Slider(*BATCHES, value=16, step=1, label=label("arch.batch"), min_width=200, elem_id="batch")
-        v1 = gr.Checkbox(label=label("arch.v1"), info=label("arch.v1_info"), min_width=200, elem_id="v1")
-    start = _drawn(VARIANTS["resnet34"], 224, 16, "stage")
-    totals = gr.HTML(start[0], elem_id="totals", apply_default_css=False)
-    drawing = gr.HTML(start[1], js_on_load=CHOOSE_JS, elem_id="drawing", apply_default_css=False)
-    inside = gr.HTML(start[2], elem_id="inside", apply_default_css=False)
+        method = gr.Dropdown(
+            [(label("arch.method_none"), ""), *((label(f"method.{key}"), one) for one, key in METHOD_KEYS.items())],
+            value="", label=label("arch.method"), min_width=200, elem_id="method",
+        )  # fmt: skip
+    with gr.Row(equal_height=True):
+        size = AsTyped(*SIZES, value=224, step=1, label=label("arch.size"), min_width=200, elem_id="size")
+        batch = AsTyped(*BATCHES, value=16, step=1, label=label("arch.batch"), min_width=200, elem_id="batch")
+        v1 = gr.Checkbox(label=label("arch.v1"), info=label("arch.v1_info"), min_width=320, elem_id="v1")
+    start = [choose(models, START, None, False, 224)]
+    notice = gr.HTML(elem_id="notice", apply_default_css=False)
+    figures = gr.HTML(totals(start, 16), elem_id="totals", apply_default_css=False)
+    opened = gr.State(("", 0))
+    drawing = gr.HTML(_drawing(start, "", 0), js_on_load=CHOOSE_JS, elem_id="drawing", apply_default_css=False)
+    _explained("degradation", "residual", "dashed")
+    inside = gr.HTML(_inside(start, "", 0), elem_id="inside", apply_default_css=False)
+    _explained("batch_norm", "addition")
     depth = gr.Radio(
         [(label(f"arch.depth_{one}"), one) for one in ("stage", "block", "layer")],
         value="stage", label=label("arch.depth"), elem_id="depth",
     )  # fmt: skip
-    table = gr.HTML(start[3], js_on_load=SORT_JS, elem_id="layers", elem_classes="listing", apply_default_css=False)
-    gr.HTML(_explanations(), elem_id="explanations", apply_default_css=False)
+    listed = gr.HTML(
+        table(start, "stage"), js_on_load=LISTING_JS, elem_id="layers", elem_classes="listing", apply_default_css=False
+    )
+    _bottleneck()
+    _photo_inside(models, ready)
 
-    def show(name: str, loaded: str | None, side: float, count: float, strides: bool, deep: Depth) -> tuple[str, ...]:
-        try:
-            return _drawn(_config(models, name, loaded, strides), int(side), int(count), deep)
-        except Refusal as refusal:
-            return alert(sentence(refusal)), "", "", ""
+    fields = [variant, second, method, ready, size, v1]
 
-    def open_block(name: str, loaded: str | None, side: float, strides: bool, event: gr.EventData) -> str:
-        try:
-            return _inside(layers(_config(models, name, loaded, strides), int(side)), str(event.part))
-        except Refusal as refusal:
-            return alert(sentence(refusal))
+    def networks(name: str, other: str, how: str, loaded: str | None, side: object, strides: bool) -> list[Chosen]:
+        return [choose(models, one, loaded, strides, side, how) for one in (name, other) if one]
+
+    @refusing(5)
+    def show(*values: Any) -> tuple[Any, ...]:
+        *chosen, count, deep, (part, number) = values
+        found, images = networks(*chosen), batch_of(count)
+        return (
+            "",
+            totals(found, images),
+            _drawing(found, part, number),
+            _inside(found, part, number),
+            table(found, deep),
+        )
+
+    @refusing(3)
+    def open_block(*values: Any, event: gr.EventData) -> tuple[Any, ...]:
+        part, number = str(event.part), 1 if event.network == 1 else 0
+        return "", _inside(networks(*values), part, number), (part, number)
+
+    def open_block_event(
+        name: str, other: str, how: str, loaded: str | None, side: Any, strides: bool, event: gr.EventData
+    ) -> Any:
+        return open_block(name, other, how, loaded, side, strides, event=event)
 
     quick: dict[str, Any] = {"show_progress": "hidden", "concurrency_limit": 8, "api_visibility": "private"}
     gr.on(
-        [variant.change, size.change, batch.change, v1.change, depth.change, ready.change],
-        show, [variant, ready, size, batch, v1, depth], [totals, drawing, inside, table],
+        [one.change for one in (variant, second, method, size, batch, v1, depth, ready)],
+        show, [*fields, batch, depth, opened], [notice, figures, drawing, inside, listed],
         trigger_mode="always_last", **quick,
     )  # fmt: skip
     # Each choice counts: by default those made while an earlier one is under way are dropped.
-    drawing.select(open_block, [variant, ready, size, v1], inside, trigger_mode="multiple", **quick)
+    drawing.select(open_block_event, fields, [notice, inside, opened], trigger_mode="multiple", **quick)
 
 
-def _config(models: Models, name: str, loaded: str | None, v1: bool) -> ResNetConfig:
-    """The network that was chosen. A loaded model keeps its own strides; a basic block has no 1x1 to stride in."""
-    if name == LOADED:
-        if not loaded:
-            raise Refusal("arch.none_loaded", "No model is ready in Classify; choose one there, or a variant here.")
-        return models.get(loaded).checkpoint.config
-    if name not in VARIANTS:
-        raise Refusal("arch.unknown", "There is no variant {name}; choose one of the list.", name=repr(name))
-    config = VARIANTS[name]
-    return replace(config, stride_in_1x1=True) if v1 and config.block == "bottleneck" else config
+def refusing(outputs: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """What a function refuses is said in its first output; the others stay what they were."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return function(*args, **kwargs)
+            except Refusal as refusal:
+                said = alert(sentence(refusal))
+            except Exception:
+                log.exception("drawing the architecture")
+                said = alert(both("error.unexpected"))
+            return said if outputs == 1 else (said, *(gr.skip() for _ in range(outputs - 1)))
+
+        return wrapped
+
+    return decorate
 
 
-def _drawn(config: ResNetConfig, size: int, batch: int, depth: Depth) -> tuple[str, str, str, str]:
-    """Totals, drawing, the inside of its first dashed block, table."""
-    facts = layers(config, size)
-    blocks = parts(facts, "block")
-    title = f"{len(blocks)} parts, {shape_text(facts[0].input_shape)} → {shape_text(facts[-1].output_shape)}"
-    drawing = (
-        f'<div class="card drawing">{network_svg(blocks, False, title)}{network_svg(blocks, True, title)}'
-        f'<p class="hint"><span class="key solid"></span>{both("arch.solid")} <span class="key dashed"></span>'
-        f"{both('arch.dashed')} {both('arch.hint')}</p></div>"
-    )
-    first = next(part.name for part in blocks if part.shortcut == "projection")
-    return _totals(facts, batch), drawing, _inside(facts, first), _table(parts(facts, depth), depth)
-
-
-# -- the parts ---------------------------------------------------------------------------------------------------------
-
-
-def _totals(facts: Sequence[LayerFacts], batch: int) -> str:
-    """Four large figures, and where they come from by stage; `facts` are those of one image."""
-    parameters = sum(one.parameters for one in facts)
-    macs = sum(one.macs for one in facts)
-    # A ReLU overwrites its input, so it keeps nothing of its own.
-    activations = batch * sum(one.activation_bytes for one in facts if one.kind != "relu")
-    training = ADAM_BYTES * parameters + activations
-    memory, fits = machine_memory(), ""
-    if memory:
-        key = "arch.fits" if training < memory else "arch.too_large"
-        fits = both(key, gigabytes=f"{memory / 1e9:.0f}")
-    figures = (
-        (f"{parameters / 1e6:.1f} M", both("arch.parameters", exact=f"{parameters:,}")),
-        (f"{macs / 1e9:.2f} G", both("arch.macs", exact=f"{macs:,}")),
-        (_bytes(activations), both("arch.activations", batch=batch)),
-        (_bytes(training), both("arch.training", batch=batch) + f" {fits}"),
-    )
-    cells = "".join(f"<div><b>{figure}</b><span>{words}</span></div>" for figure, words in figures)
-    stages = parts(list(facts), "stage")
-    bars = "".join(_bars(stages, field) for field in ("parameters", "macs", "activation_bytes"))
-    return f'<div class="figures">{cells}</div><div class="card costs">{bars}</div>'
-
-
-def _bars(stages: Sequence[Part], field: str) -> str:
-    """One bar, divided by stage."""
-    values = [getattr(part, field) for part in stages]
-    total = sum(values) or 1
-    pieces = "".join(
-        f'<span class="{html.escape(part.stage)}" style="width:{100 * value / total:.2f}%" '
-        f'title="{html.escape(part.stage)}: {100 * value / total:.1f} %"></span>'
-        for part, value in zip(stages, values, strict=True)
-    )
-    words = ", ".join(f"{part.stage} {100 * value / total:.0f} %" for part, value in zip(stages, values, strict=True))
-    heading = both(f"arch.cost_{field}")
-    return f'<div class="cost"><p>{heading}</p><div class="split">{pieces}</div><small>{words}</small></div>'
-
-
-def _inside(facts: Sequence[LayerFacts], name: str) -> str:
-    """The inside of one block, or the facts of one layer outside of them."""
-    block = [one for one in facts if one.block is not None and one.path.startswith(f"{name}.")]
-    if not block:
-        alone = next((one for one in facts if one.path == name), None)
-        if alone is None:
-            return ""
-        shapes = f"{shape_text(alone.input_shape)} → {shape_text(alone.output_shape)}"
-        words = both("arch.alone", shapes=shapes, parameters=f"{alone.parameters:,}", macs=f"{alone.macs / 1e6:,.1f}")
-        return f'<div class="card opened"><div><h3>{html.escape(name)}</h3><p>{words}</p></div></div>'
-    (part,) = parts(block, "block")
-    words = both(
-        "arch.inside", parameters=f"{part.parameters:,}", macs=f"{part.macs / 1e6:,.1f}", field=part.receptive_field
-    )
-    note = both(f"arch.{part.shortcut}")
-    return (
-        f'<div class="card opened"><div><h3>{html.escape(name)} · {html.escape(part.stage)}</h3>'
-        f"<p>{words}</p><p>{note}</p></div>{inside_svg(block, name)}</div>"
-    )
-
-
-COLUMNS = ("name", "output", "shortcut", "layers", "parameters", "macs", "activations", "field")
-WORDS = ("name", "output", "shortcut")  # the other columns are numbers
-
-
-def _table(found: Sequence[Part], depth: Depth) -> str:
-    headings = "".join(
-        f'<th scope="col" class="{"word" if name in WORDS else "number"}">'
-        f'<button type="button">{both(f"arch.column_{name}")}</button></th>'
-        for name in COLUMNS
-        if name != "shortcut" or depth != "stage"
-    )
-    rows = "".join(
-        f"<tr><td>{html.escape(part.name)}</td><td>{shape_text(part.output_shape)}</td>"
-        + ("" if depth == "stage" else f"<td>{both(f'arch.short_{part.shortcut}') if part.shortcut else ''}</td>")
-        + "".join(
-            f'<td class="number" data-value="{value}">{f"{value:,}" if value else "–"}</td>'
-            for value in (part.layers, part.parameters, part.macs, part.activation_bytes, part.receptive_field)
-        )
-        + "</tr>"
-        for part in found
-    )
-    links = " ".join(
-        f'<a download="resnet-{depth}.{ending}" '
-        f'href="data:text/{kind};charset=utf-8;base64,{_encoded(text)}">{words}</a>'
-        for ending, kind, text, words in (
-            ("csv", "csv", to_csv(found), both("arch.csv")),
-            ("md", "markdown", to_markdown(found), both("arch.markdown")),
-        )
-    )
-    return (
-        f'<div class="scroll"><table><thead><tr>{headings}</tr></thead><tbody>{rows}</tbody></table></div>'
-        f'<p class="hint links">{links}</p>'
-    )
-
-
-def to_markdown(found: Sequence[Part]) -> str:
-    """A table for a README."""
-    lines = ["| | output | parameters | MACs | activations (bytes) | receptive field |", "|---|---|--:|--:|--:|--:|"]
-    lines += [
-        f"| {part.name} | {shape_text(part.output_shape)} | {part.parameters:,} | {part.macs:,} | "
-        f"{part.activation_bytes:,} | {part.receptive_field or ''} |"
-        for part in found
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _encoded(text: str) -> str:
-    return base64.b64encode(text.encode()).decode()
-
-
-def _explanations() -> str:
-    """What the tutorial teaches, three sentences each."""
+def _explained(*names: str) -> None:
+    """What the tutorial teaches, beside what it is about; three sentences each."""
     cards = "".join(
         f'<div class="card"><h3>{both(f"explain.{name}_title")}</h3><p>{both(f"explain.{name}")}</p></div>'
-        for name in EXPLANATIONS
+        for name in names
     )
-    return f'<div class="explanations">{cards}</div>'
+    gr.HTML(f'<div class="explanations">{cards}</div>', apply_default_css=False)
 
 
-def _bytes(count: int) -> str:
-    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+# -- the drawing -------------------------------------------------------------------------------------------------------
 
 
-def machine_memory() -> int:
-    """Bytes that training could use here: the GPU's where there is one, else the machine's; 0 where nobody says."""
-    if torch.cuda.is_available():
-        return int(torch.cuda.get_device_properties(0).total_memory)
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, OSError, ValueError):  # not a Unix
-        return 0
+def _drawing(networks: Sequence[Chosen], part: str, number: int) -> str:
+    """One network, or two on one scale, with what the box that is pointed at says."""
+    found = [parts(list(one.facts), "block") for one in networks]
+    most = max(block.macs for blocks in found for block in blocks)
+    drawings = []
+    for index, (chosen, blocks) in enumerate(zip(networks, found, strict=True)):
+        ends = f"{shape_text(chosen.facts[0].input_shape)} → {shape_text(chosen.facts[-1].output_shape)}"
+        title = f"{chosen.name}: {len(blocks)} parts, {ends}"
+        opened = _opened(networks, part, number)
+        caption = f"<h3>{html.escape(chosen.name)}</h3>" if len(networks) > 1 else ""
+        drawings.append(
+            caption
+            + "".join(
+                network_svg(
+                    blocks, vertical, title, number=index, most=most, opened=opened[0] if opened[1] == index else "",
+                    frozen=_frozen(chosen),
+                )
+                for vertical in (False, True)
+            )
+        )  # fmt: skip
+    key = (
+        f'<span class="key solid"></span>{both("arch.solid")} <span class="key dashed"></span>{both("arch.dashed")} '
+        + (f'<span class="key faded"></span>{both("arch.faded")} ' if networks[0].method else "")
+        + both("arch.hint")
+    )
+    readout = both(
+        "arch.readout",
+        **{name: Markup(f'<b data-fill="{name}"></b>') for name in ("part", "shapes", "parameters", "macs", "field")},
+    )
+    notes = "".join(f'<span class="of-{kind}">{both(f"arch.of_{kind}")}</span>' for kind in ("identity", "projection"))
+    return (
+        f'<div class="card drawing">{"".join(drawings)}<p class="hint">{key}</p>'
+        f'<p class="readout" aria-hidden="true">{readout}{notes}<span class="of-frozen">{both("arch.of_frozen")}</span>'
+        "</p></div>"
+    )
+
+
+def _frozen(chosen: Chosen) -> set[str]:
+    """Names of blocks, and of layers outside of them, in which nothing learns; pooling goes with what it follows."""
+    learning: dict[str, bool] = {}
+    learns = True
+    for one in chosen.facts:
+        name = ".".join(one.path.split(".")[:2]) if one.block is not None else one.path
+        learns = one.path in chosen.learns if one.parameters else learns
+        learning[name] = learning.get(name, False) or learns
+    return {name for name, any_learns in learning.items() if not any_learns}
+
+
+def _opened(networks: Sequence[Chosen], part: str, number: int) -> tuple[str, int]:
+    """The part whose inside is shown: the one that was chosen, or, where there is none of that name, one to begin with.
+
+    The first dashed shortcut is the most telling.
+    """
+    number = min(number, len(networks) - 1)
+    facts = networks[number].facts
+    if part and any(one.path == part or one.path.startswith(f"{part}.") for one in facts):
+        return part, number
+    return next(one.name for one in parts(list(facts), "block") if one.shortcut == "projection"), number
+
+
+def _inside(networks: Sequence[Chosen], part: str, number: int) -> str:
+    """The inside of one block, or the facts of one layer outside of them."""
+    name, number = _opened(networks, part, number)
+    facts = networks[number].facts
+    owner = f" · {html.escape(networks[number].name)}" if len(networks) > 1 else ""
+    block = [one for one in facts if one.block is not None and one.path.startswith(f"{name}.")]
+    if not block:
+        alone = next(one for one in facts if one.path == name)
+        shapes = f"{shape_text(alone.input_shape)} → {shape_text(alone.output_shape)}"
+        words = both("arch.alone", shapes=shapes, parameters=f"{alone.parameters:,}", macs=f"{alone.macs / 1e6:,.1f}")
+        return f'<div class="card opened"><div><h3>{html.escape(name)}{owner}</h3><p>{words}</p></div></div>'
+    (found,) = parts(block, "block")
+    words = both(
+        "arch.inside", parameters=f"{found.parameters:,}", macs=f"{found.macs / 1e6:,.1f}", field=found.receptive_field
+    )
+    note = both(f"arch.{found.shortcut}")
+    frozen = f"<p>{both('arch.block_frozen')}</p>" if name in _frozen(networks[number]) else ""
+    return (
+        f'<div class="card opened"><div><h3>{html.escape(name)} · {html.escape(found.stage)}{owner}</h3>'
+        f"<p>{words}</p><p>{note}</p>{frozen}</div>{inside_svg(block, name)}</div>"
+    )
+
+
+# -- the parts below ---------------------------------------------------------------------------------------------------
+
+
+def _bottleneck() -> None:
+    """The calculator: a field for the channels, and both blocks."""
+    gr.HTML(f"<h2>{both('explain.bottleneck_title')}</h2>", elem_classes="heading", apply_default_css=False)
+    with gr.Row(equal_height=True):
+        channels = AsTyped(
+            *CHANNELS, value=256, step=4, label=label("arch.channels"), min_width=200, elem_id="channels"
+        )
+        with gr.Column(min_width=320):
+            gr.HTML(f'<p class="hint">{both("explain.bottleneck")}</p>', apply_default_css=False)
+    notice = gr.HTML(elem_id="channels-notice", apply_default_css=False)
+    shown = gr.HTML(calculator(256), elem_id="calculator", apply_default_css=False)
+
+    @refusing(2)
+    def show(count: object) -> tuple[str, str]:
+        return "", calculator(count)
+
+    channels.change(
+        show, channels, [notice, shown], trigger_mode="always_last", show_progress="hidden", concurrency_limit=8,
+        api_visibility="private",
+    )  # fmt: skip
+
+
+def _photo_inside(models: Models, ready: gr.State) -> None:
+    """A photo and a stage give the strongest maps; the filters need no photo."""
+    gr.HTML(
+        f'<h2>{both("arch.photo_title")}</h2><p class="hint">{both("arch.photo_words")}</p>', elem_classes="heading",
+        apply_default_css=False,
+    )  # fmt: skip
+    with gr.Row():
+        with gr.Column(scale=4, min_width=300):
+            photo = PhotoInput(
+                label=label("photo.label"), sources=["upload", "clipboard"], image_mode=None, type="filepath",
+                height=240, elem_id="inside-photo", buttons=[],
+            )  # fmt: skip
+            stage = gr.Radio(
+                [(STAGE_NAMES[one], one) for one in STAGES], value="layer4", label=label("arch.stage"), elem_id="stage"
+            )
+            filters = gr.HTML(elem_id="filters", apply_default_css=False)
+        with gr.Column(scale=7, min_width=320):
+            maps = gr.HTML(
+                f'<div class="card empty"><p>{both("arch.photo_empty")}</p></div>', js_on_load=POSITION_JS,
+                elem_id="maps", apply_default_css=False,
+            )  # fmt: skip
+
+    @refusing(1)
+    def show(path: str | None, name: str | None, where: str) -> str:
+        if not path:
+            return f'<div class="card empty"><p>{both("arch.photo_empty")}</p></div>'
+        if not name:
+            raise Refusal("arch.none_loaded", "No model is ready in Classify; choose one there, or a variant here.")
+        return look_inside(models.get(name), path, where)
+
+    @refusing(1)
+    def show_filters(name: str | None) -> str:
+        return filters_card(models.get(name).filters, name) if name else ""
+
+    gr.on(
+        [photo.change, stage.change, ready.change], show, [photo, ready, stage], maps, trigger_mode="always_last",
+        show_progress_on=[maps], concurrency_id="classify", api_visibility="private",
+    )  # fmt: skip
+    ready.change(show_filters, ready, filters, show_progress="hidden", api_visibility="private")

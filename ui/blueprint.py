@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from resnet.summary import LayerFacts, Part
@@ -23,18 +23,27 @@ class _Box:
     size: float  # across it, by cost
 
 
-def network_svg(blocks: Sequence[Part], vertical: bool, title: str) -> str:
+def network_svg(
+    blocks: Sequence[Part], vertical: bool, title: str, *, number: int = 0, most: int = 0, opened: str = "",
+    frozen: Collection[str] = (),
+) -> str:  # fmt: skip
     """Stem to head.
 
     Args:
         blocks: the network at depth ``"block"``.
         vertical: from top to bottom, for a phone; from left to right otherwise.
         title: what the drawing shows, for screen readers; HTML-escaped here.
+        number: of this network where several are drawn.
+        most: MACs of the largest box, so that two drawings have one scale; this network's own for 0.
+        opened: the part whose inside is shown.
+        frozen: names of parts whose parameters don't learn.
     """
-    boxes = _boxes(blocks)
+    boxes = _boxes(blocks, most)
     step = max(STEP, 0 if vertical else 1080 / len(boxes))
     along = len(boxes) * step + 2 * MARGIN
-    centre, across = 82.0, 82 + THICK / 2 + 36
+    # Lying, it has words above: of the stem and the head.
+    centre = 82.0 if vertical else 100.0
+    across = centre + THICK / 2 + 36
     width, height = (across + 130, along) if vertical else (along, across)
     drawn: list[str] = []
     stage = ""
@@ -43,7 +52,9 @@ def network_svg(blocks: Sequence[Part], vertical: bool, title: str) -> str:
         if box.part.stage != stage:
             stage = box.part.stage
             drawn.append(_label(box.part, start, centre, vertical))
-        drawn.append(_shape(box, start, step, centre, vertical))
+        classes = [box.part.stage, *(["frozen"] if box.part.name in frozen else [])]
+        classes += ["chosen"] if box.part.name == opened else []
+        drawn.append(_shape(box, start, step, centre, vertical, " ".join(classes), number))
     kind = "down" if vertical else "across"
     return (
         f'<svg class="blueprint {kind}" viewBox="0 0 {width:.0f} {height:.0f}" role="group" '
@@ -51,10 +62,14 @@ def network_svg(blocks: Sequence[Part], vertical: bool, title: str) -> str:
     )
 
 
-def _boxes(blocks: Sequence[Part]) -> list[_Box]:
+def shown_parts(blocks: Sequence[Part]) -> list[Part]:
     """Blocks, and the layers outside of them that do work; BatchNorm and ReLU of the stem belong to its convolution."""
-    shown = [part for part in blocks if part.shortcut or part.name in ("conv1", "maxpool", "avgpool", "fc")]
-    most = max(part.macs for part in shown)
+    return [part for part in blocks if part.shortcut or part.name in ("conv1", "maxpool", "avgpool", "fc")]
+
+
+def _boxes(blocks: Sequence[Part], most: int) -> list[_Box]:
+    shown = shown_parts(blocks)
+    most = most or max(part.macs for part in shown)
     return [_Box(part, index, THIN + (THICK - THIN) * math.sqrt(part.macs / most)) for index, part in enumerate(shown)]
 
 
@@ -63,7 +78,7 @@ def _place(x: float, y: float, vertical: bool) -> str:
     return f"{y:.1f} {x:.1f}" if vertical else f"{x:.1f} {y:.1f}"
 
 
-def _shape(box: _Box, start: float, step: float, centre: float, vertical: bool) -> str:
+def _shape(box: _Box, start: float, step: float, centre: float, vertical: bool, classes: str, number: int) -> str:
     part, gap = box.part, min(5.0, step / 5)
     length = step - gap
     near = centre - box.size / 2
@@ -77,14 +92,24 @@ def _shape(box: _Box, start: float, step: float, centre: float, vertical: bool) 
         way = [(begin, centre), (begin, top), (end, top), (end, centre)]
         line = "L".join(_place(*point, vertical) for point in way)
         arc = f'<path class="arc {part.shortcut}" d="M{line}"/>'
-    facts = (
-        f"{part.name}: {shape_text(part.input_shape)} → {shape_text(part.output_shape)}, "
-        f"{part.parameters:,} parameters, {part.macs / 1e6:,.1f} M MACs"
+    facts = {
+        "part": part.name,
+        "shapes": f"{shape_text(part.input_shape)} → {shape_text(part.output_shape)}",
+        "parameters": f"{part.parameters:,}",
+        "macs": f"{part.macs / 1e6:,.1f}",
+        "field": str(part.receptive_field or ""),
+        "shortcut": part.shortcut or "",
+        "network": str(number),
+    }
+    words = (
+        f"{part.name}: {facts['shapes']}, {facts['parameters']} parameters, {facts['macs']} M MACs"
         + (f", {part.shortcut} shortcut" if part.shortcut else "")
+        + (", frozen" if "frozen" in classes.split() else "")
     )
+    data = " ".join(f'data-{name}="{html.escape(value)}"' for name, value in facts.items())
     return (
-        f'<g class="part {html.escape(part.stage)}" role="button" tabindex="0" data-part="{html.escape(part.name)}" '
-        f'aria-label="{html.escape(facts)}"><title>{html.escape(facts)}</title>{arc}<rect {rectangle} rx="4"/></g>'
+        f'<g class="part {html.escape(classes)}" role="button" tabindex="0" aria-label="{html.escape(words)}" {data}>'
+        f'{arc}<rect {rectangle} rx="4"/></g>'
     )
 
 
@@ -95,7 +120,7 @@ def _label(part: Part, start: float, centre: float, vertical: bool) -> str:
         return f'<text x="{centre + THICK / 2 + 10:.0f}" y="{start + 12:.1f}">{html.escape(text)}</text>'
     # Stem and head have no arcs, so their words stand above; the stages' below, where there is room for them.
     above = part.shortcut is None and part.name != "maxpool"
-    y = centre - THICK / 2 - 12 if above else centre + THICK / 2 + 16
+    y = centre - THICK / 2 - 30 if above else centre + THICK / 2 + 16
     x, anchor = (start + 40, "end") if part.stage == "head" else (start, "start")
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{html.escape(part.stage)}</text>'

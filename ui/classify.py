@@ -9,14 +9,12 @@ import logging
 import os
 import tempfile
 import time
-from abc import ABCMeta
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import torch
-from gradio.component_meta import ComponentMeta
 from PIL import Image
 
 from resnet.classifier import Classification
@@ -24,7 +22,9 @@ from resnet.errors import Refusal
 from resnet.explain import grad_cam
 from resnet.photos import Photo, find_photos
 from resnet.rows import header, to_table
+from ui.components import CountInput, PhotoInput
 from ui.drawing import data_uri, overlay, thumbnail
+from ui.listing import LISTING_JS
 from ui.models import Load, Loaded, Models
 from ui.texts import Markup, alert, both, label, sentence
 from weights.catalog import CATALOG, FLOWERS, entries
@@ -35,32 +35,6 @@ log = logging.getLogger(__name__)
 MAX_TOP_K = 10
 #: Photos in one table; more belong into the terminal.
 MAX_PHOTOS = 2_000
-
-
-class _NoStub(ComponentMeta):
-    """Gradio writes a stub file beside the source of each new component class; a page leaves its own code alone."""
-
-    def __new__(cls, name: str, bases: tuple[type, ...], attributes: dict[str, Any]) -> Any:
-        return ABCMeta.__new__(cls, name, bases, attributes)
-
-
-class PhotoInput(gr.Image, metaclass=_NoStub):
-    """An image component that hands over the uploaded file as it is, so that `open_image` alone decides about it."""
-
-    is_template = True  # the same front end as gr.Image
-
-    def preprocess(self, payload: Any) -> str | None:
-        """The path of the upload, which Gradio has checked to be one; nothing is decoded here."""
-        return payload.path if payload is not None else None
-
-
-class CountInput(gr.Slider, metaclass=_NoStub):
-    """A slider beside whose number field a visitor may type what is beyond an end: it is taken for that end."""
-
-    is_template = True
-
-    def preprocess(self, payload: float) -> float:
-        return super().preprocess(max(self.minimum, min(self.maximum, payload)))
 
 
 def build(models: Models, default_model: str) -> gr.State:
@@ -175,22 +149,6 @@ element.addEventListener('click', (event) => {
 """
 
 
-# Choosing a heading sorts by its column, numbers as numbers; choosing it again turns the order round.
-SORT_JS = """
-element.addEventListener('click', (event) => {
-  const button = event.target.closest('th button');
-  if (!button) return;
-  const heading = button.closest('th'), column = heading.cellIndex, body = element.querySelector('tbody');
-  const down = heading.getAttribute('aria-sort') === 'ascending';
-  element.querySelectorAll('th[aria-sort]').forEach((one) => one.removeAttribute('aria-sort'));
-  heading.setAttribute('aria-sort', down ? 'descending' : 'ascending');
-  const key = (row) => row.cells[column].dataset.value ?? row.cells[column].textContent;
-  const order = (one, other) => key(one).localeCompare(key(other), undefined, {numeric: true});
-  body.append(...[...body.rows].sort((one, other) => (down ? -1 : 1) * order(one, other)));
-});
-"""
-
-
 def _one_photo() -> tuple[PhotoInput, gr.HTML, gr.HTML]:
     with gr.Row():
         with gr.Column(scale=5, min_width=320):
@@ -227,7 +185,9 @@ def _many_photos() -> tuple[gr.File, gr.Button, gr.HTML, gr.HTML, gr.DownloadBut
         elem_id="summary",
         apply_default_css=False,
     )
-    table = gr.HTML(visible=False, js_on_load=SORT_JS, elem_id="table", elem_classes="listing", apply_default_css=False)
+    table = gr.HTML(
+        visible=False, js_on_load=LISTING_JS, elem_id="table", elem_classes="listing", apply_default_css=False
+    )
     download = gr.DownloadButton(label("many.csv"), visible=False, elem_id="csv")
     return files, start, summary, table, download
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from resnet.classifier import Classifier
 from resnet.errors import Refusal
@@ -26,10 +27,17 @@ MAX_LOADING, MAX_WAITING = 3, 8
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model that is ready: its checkpoint (without the weights, which the classifier holds) and its classifier."""
+    """A model that is ready.
+
+    Args:
+        checkpoint: without its weights, which the classifier holds.
+        classifier: whose BatchNorms are folded into its convolutions.
+        filters: ``(64, 3, 7, 7)``, those of the first convolution as they were learnt.
+    """
 
     checkpoint: Checkpoint
     classifier: Classifier
+    filters: Tensor
 
     @property
     def bytes(self) -> int:
@@ -112,7 +120,8 @@ class Models:
             side = checkpoint.preprocess.size
             # The first run prepares kernels; it should not be the visitor's.
             classifier.logits([np.zeros((side, side, 3), np.uint8)])
-            loaded = Loaded(replace(checkpoint, state_dict={}), classifier)
+            filters = checkpoint.state_dict["conv1.weight"].float().cpu()
+            loaded = Loaded(replace(checkpoint, state_dict={}), classifier, filters)
         except BaseException as error:
             self._finish(key, None)
             load.future.set_exception(error)

@@ -139,6 +139,19 @@ footer > .divider:first-child { display: none; } /* Gradio's, before the link to
 .listing td.number { font-variant-numeric: tabular-nums; white-space: nowrap; }
 .listing td small { color: var(--body-text-color-subdued); white-space: nowrap; }
 .listing td.note { color: var(--body-text-color-subdued); }
+.listing tr[hidden] { display: none !important; }
+.tools { display: flex; flex-wrap: wrap; gap: 6px 14px; align-items: center; margin: 0 0 8px; }
+.tools .hint { margin: 0; } .listing .nothing { padding: 0 10px 10px; }
+.tools input { padding: 7px 12px; border: 1px solid var(--input-border-color); border-radius: var(--radius-lg);
+  background: var(--input-background-fill); color: var(--body-text-color); min-width: 230px; font: inherit;
+  font-size: 0.925rem; }
+.listing td.differs { background: var(--secondary-50); } .dark .listing td.differs { background: #2d0f18; }
+.listing td.differs small, .listing td:first-child small { display: block; }
+.listing td.differs small { color: var(--secondary-700); }
+.dark .listing td.differs small { color: var(--secondary-200); }
+.listing tr.frozen td { color: var(--body-text-color-subdued); }
+#layers :is(th, td):first-child { position: sticky; left: 0; background: var(--block-background-fill); }
+#layers th:first-child { z-index: 2; }
 #layers .number { text-align: right; } #layers td { white-space: nowrap; } #layers th { padding: 8px; }
 .figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(200px, 1fr)); gap: 12px; margin: 4px 0 12px; }
 .figures div { background: var(--block-background-fill); border: 1px solid var(--block-border-color);
@@ -159,8 +172,42 @@ svg.inside text { font-size: 13px; }
 .part.conv4_x rect, .split .conv4_x { fill: #6a76cf; background: #6a76cf; }
 .part.conv5_x rect, .split .conv5_x { fill: #c25f8d; background: #c25f8d; }
 .arc { fill: none; stroke: var(--body-text-color); stroke-width: 1.3; } .arc.projection { stroke-dasharray: 4 3; }
-.key { display: inline-block; width: 26px; border-top: 2px solid currentColor; vertical-align: middle; }
+.key { display: inline-block; width: 26px; margin: 0 4px 0 8px; border-top: 2px solid currentColor;
+  vertical-align: middle; }
 .key.dashed { border-top-style: dashed; }
+.key.faded { height: 14px; border: 0; border-radius: 4px; background: #3f9d74; opacity: 0.28; }
+.part.frozen rect { fill-opacity: 0.28; }
+.drawing h3 { margin: 4px 0; font-size: 1.05rem; font-weight: 650; }
+.readout { margin: 6px 0 0; min-height: 1.5em; font-size: 0.9rem; line-height: 1.5; }
+.readout > span { visibility: hidden; } .readout.filled > span { visibility: visible; }
+.readout:not([data-shortcut="identity"]) .of-identity, .readout:not([data-shortcut="projection"]) .of-projection,
+.readout:not([data-frozen="true"]) .of-frozen { display: none; }
+.beside { margin-top: 4px; padding-top: 4px; border-top: 1px solid var(--block-border-color); }
+.figures .beside b { font-size: 1rem; }
+:is(#notice, #channels-notice):not(:has(.refusal)), #filters:not(:has(img)) { display: none; }
+.heading h2 { font-size: 1.25rem; font-weight: 700; margin: 22px 0 2px; }
+.calculator .verdict { margin: 0 0 10px; font-weight: 600; }
+.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(280px, 1fr)); gap: 18px; }
+.pair figure { margin: 0; } .pair h4 { margin: 0; font-size: 1rem; font-weight: 650; } .pair p { margin: 2px 0 6px; }
+.pair .formula { font-variant-numeric: tabular-nums; } .pair svg { max-width: 440px; }
+.inside-photo { display: grid; grid-template-columns: minmax(0, 4fr) minmax(0, 7fr); gap: 18px; align-items: start; }
+.inside-photo svg { display: block; width: 100%; border-radius: 10px; }
+.inside-photo .seen p { font-size: 0.875rem; line-height: 1.5; margin: 8px 0 0; font-variant-numeric: tabular-nums; }
+.inside-photo rect { fill: none; vector-effect: non-scaling-stroke; stroke-width: 3; stroke: #fff;
+  filter: drop-shadow(0 0 1.5px #000); }
+.inside-photo rect.cell { stroke-width: 1.5; }
+.inside-photo .hint { margin: 0 0 10px; }
+.maps { display: grid; grid-template-columns: repeat(auto-fill, minmax(92px, 1fr)); gap: 10px; }
+.map { margin: 0; } .map button { all: unset; cursor: crosshair; position: relative; display: block; width: 100%;
+  border-radius: 6px; overflow: hidden; }
+.map button:focus-visible { outline: 2px solid var(--primary-500); outline-offset: 2px; }
+.map img { display: block; width: 100%; aspect-ratio: 1; image-rendering: pixelated; }
+.map i { position: absolute; top: var(--y); left: var(--x); width: max(var(--nx), 5px); height: max(var(--ny), 5px);
+  box-sizing: border-box; border: 1.5px solid #fff; box-shadow: 0 0 0 1px #000; }
+.map figcaption { font-size: 0.8rem; color: var(--body-text-color-subdued); margin-top: 4px; line-height: 1.3; }
+.filters { display: grid; grid-template-columns: 150px 1fr; gap: 14px; align-items: center; padding: 12px; }
+.filters img { width: 150px; image-rendering: pixelated; display: block; } .filters p { margin: 0; font-size: 0.875rem;
+  line-height: 1.5; }
 .opened { display: grid; grid-template-columns: 1fr minmax(260px, 420px); gap: 16px; align-items: start; }
 .opened h3, .explanations h3 { margin: 0 0 6px; font-size: 1.05rem; font-weight: 650; }
 .opened p, .explanations p { margin: 0 0 8px; line-height: 1.5; }
@@ -179,7 +226,8 @@ svg.inside marker path { fill: var(--body-text-color); }
   .masthead { gap: 12px; } .masthead svg { width: 40px; height: 40px; } .masthead h1 { font-size: 1.25rem; }
   .answer { font-size: 1.4rem; } .card { padding: 14px; }
   svg.blueprint.down { display: block; max-width: 330px; } svg.blueprint.across { display: none; }
-  .opened { grid-template-columns: 1fr; }
+  .opened, .inside-photo { grid-template-columns: minmax(0, 1fr); }
+  .maps { grid-template-columns: repeat(4, minmax(0, 1fr)); gap: 6px; }
   /* On a phone a row of the table becomes a card: the photo on the left, the cells beside it. */
   #table thead { display: none; }
   #table table, #table tbody { display: block; }

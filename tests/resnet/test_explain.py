@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from resnet.classifier import fold_batch_norm
 from resnet.config import VARIANTS, ResNetConfig
-from resnet.explain import STAGES, grad_cam
+from resnet.explain import STAGES, activation_maps, grad_cam
 from resnet.network import ResNet
 
 CLASSES = 5
@@ -157,3 +157,31 @@ def test_there_must_be_such_a_stage(pair: tuple[ResNet, nn.Module], batch: Tenso
 def test_a_base_has_no_class_to_explain(batch: Tensor) -> None:
     with pytest.raises(ValueError, match="classifier"):
         grad_cam(ResNet(VARIANTS["resnet18"].with_classes(0)), batch, 0)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_strongest_maps_are_those_of_torchvisions_stage(
+    pair: tuple[ResNet, nn.Module], batch: Tensor, stage: str
+) -> None:
+    ours, theirs = pair
+    seen: list[Tensor] = []
+    handle = theirs.get_submodule(stage).register_forward_hook(lambda _, __, output: seen.append(output.clone()))
+    with torch.no_grad():
+        theirs(batch[:1])
+    handle.remove()
+    (maps,) = seen[0]
+    for network in (ours, fold_batch_norm(ours)):
+        found = activation_maps(network, batch[:1], stage)
+        assert len(found) == 16 and found == sorted(found, key=lambda one: -one.mean)
+        means = maps.mean(dim=(1, 2))
+        assert found[-1].mean >= float(means.sort(descending=True).values[16]) - 1e-4, "none stronger is left out"
+        for one in found:
+            np.testing.assert_allclose(one.values, maps[one.channel].numpy(), atol=1e-3, rtol=1e-3)
+            assert one.mean == pytest.approx(float(means[one.channel]), abs=1e-3)
+            assert one.maximum == pytest.approx(float(one.values.max())) and one.values.min() >= 0
+    assert len(activation_maps(ours, batch[:1], stage, count=10**6)) == len(maps)
+
+
+def test_maps_of_an_unknown_stage(pair: tuple[ResNet, nn.Module], batch: Tensor) -> None:
+    with pytest.raises(ValueError, match=r"layer9.*layer4"):
+        activation_maps(pair[0], batch[:1], "layer9")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import time
 import warnings
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 import torch
@@ -14,7 +17,7 @@ from torch import nn
 from resnet.config import VARIANTS, ResNetConfig
 from resnet.errors import Refusal
 from resnet.network import ResNet
-from resnet.summary import layers, parts
+from resnet.summary import LayerFacts, block_layers, layers, parts, to_csv
 
 SIZES = [(224, 224), (193, 257)]
 IN_TORCHVISION = [name for name in VARIANTS if hasattr(models, name)]
@@ -113,7 +116,33 @@ def test_receptive_field_is_what_the_gradient_of_one_pixel_reaches() -> None:
         rows = image.grad[0].abs().sum((0, 2)).nonzero().flatten()
         branch = [one for one in facts if one.path.startswith(f"layer{stage}.") and "downsample" not in one.path]
         assert int(rows[-1] - rows[0] + 1) == branch[-1].receptive_field
+        first = branch[-1].receptive_field_start + x.shape[2] // 2 * branch[-1].effective_stride
+        assert int(rows[0]) == first
         assert branch[-1].effective_stride == 2 ** (stage + 1)
+
+
+@pytest.mark.parametrize("kind", ["basic", "bottleneck"])
+def test_a_block_alone_is_the_block_of_a_network(kind: Literal["basic", "bottleneck"]) -> None:
+    config = ResNetConfig(kind, (2, 1, 1, 1), include_top=False)
+    with torch.device("meta"):
+        block = ResNet(config).layer1[1]
+    alone = block_layers(block, (1, 64 * config.expansion, 56, 56), "layer1.1")
+    whole = [one for one in layers(config) if one.path.startswith("layer1.1.")]
+
+    def cost(one: LayerFacts) -> tuple[object, ...]:
+        return one.path, one.kind, one.input_shape, one.output_shape, one.parameters, one.macs, one.shortcut
+
+    assert [cost(one) for one in alone] == [cost(one) for one in whole]
+    assert alone[-1].receptive_field == (5 if kind == "basic" else 3)
+    assert alone[-1].receptive_field_start == (-2 if kind == "basic" else -1)
+
+
+def test_a_table_can_have_further_columns() -> None:
+    rows = list(
+        csv.DictReader(io.StringIO(to_csv(parts(layers(VARIANTS["resnet18"]), "stage"), learns=[1, 2, 3, 4, 5, 6])))
+    )
+    assert [row["learns"] for row in rows] == list("123456")
+    assert rows[1]["output_shape"] == "1x64x56x56"
 
 
 def test_shortcuts_are_dashed_where_the_shape_changes() -> None:

@@ -1,0 +1,44 @@
+"""Gradio's inputs with some changes. Each derives from Gradio's class itself, since it uses that one's front end."""
+
+from __future__ import annotations
+
+from abc import ABCMeta
+from typing import Any
+
+import gradio as gr
+from gradio.component_meta import ComponentMeta
+
+
+class _NoStub(ComponentMeta):
+    """Gradio writes a stub file beside the source of each new component class; a page leaves its own code alone."""
+
+    def __new__(cls, name: str, bases: tuple[type, ...], attributes: dict[str, Any]) -> Any:
+        return ABCMeta.__new__(cls, name, bases, attributes)
+
+
+class PhotoInput(gr.Image, metaclass=_NoStub):
+    """An image component that hands over the uploaded file as it is, so that `open_image` alone decides about it."""
+
+    is_template = True  # the same front end as gr.Image
+
+    def preprocess(self, payload: Any) -> str | None:
+        """The path of the upload, which Gradio has checked to be one; nothing is decoded here."""
+        return payload.path if payload is not None else None
+
+
+class CountInput(gr.Slider, metaclass=_NoStub):
+    """A slider beside whose number field a visitor may type what is beyond an end: it is taken for that end."""
+
+    is_template = True
+
+    def preprocess(self, payload: float) -> float:
+        return super().preprocess(max(self.minimum, min(self.maximum, payload)))
+
+
+class AsTyped(gr.Slider, metaclass=_NoStub):
+    """A slider whose number reaches us as it was typed, so that we can say what its range is."""
+
+    is_template = True
+
+    def preprocess(self, payload: Any) -> Any:
+        return payload

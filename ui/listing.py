@@ -1,0 +1,50 @@
+"""How the page's tables behave: headings that sort, a field that searches; both outlast a new table."""
+
+from __future__ import annotations
+
+#: Choosing a heading sorts by its column, numbers as numbers; choosing it again turns the order round. What is typed
+#: into a search field hides the rows that lack one of its words. A table that replaces this one is treated alike.
+LISTING_JS = """
+const state = {column: null, down: false, query: ''};
+const observer = new MutationObserver(() => apply());
+const apply = () => {
+  observer.disconnect();
+  const body = element.querySelector('tbody');
+  for (const box of element.querySelectorAll('input[type="search"]')) { // one for each language
+    if (box.value !== state.query) box.value = state.query;
+  }
+  if (body) {
+    const words = state.query.toLowerCase().split(' ').filter(Boolean);
+    for (const row of body.rows) {
+      const text = row.textContent.toLowerCase();
+      row.hidden = !words.every((word) => text.includes(word));
+    }
+    const none = element.querySelector('.nothing');
+    if (none) none.hidden = [...body.rows].some((row) => !row.hidden);
+    const heading = [...element.querySelectorAll('th')].find((one) => name(one) === state.column);
+    element.querySelectorAll('th[aria-sort]').forEach((one) => one.removeAttribute('aria-sort'));
+    if (heading) {
+      heading.setAttribute('aria-sort', state.down ? 'descending' : 'ascending');
+      const key = (row) => row.cells[heading.cellIndex].dataset.value ?? row.cells[heading.cellIndex].textContent;
+      const order = (one, other) => key(one).localeCompare(key(other), undefined, {numeric: true});
+      body.append(...[...body.rows].sort((one, other) => (state.down ? -1 : 1) * order(one, other)));
+    }
+  }
+  observer.observe(element, {childList: true, subtree: true});
+};
+const name = (heading) => heading.dataset.column ?? String(heading.cellIndex);
+element.addEventListener('click', (event) => {
+  const button = event.target.closest('th button');
+  if (!button) return;
+  const column = name(button.closest('th'));
+  state.down = state.column === column && !state.down;
+  state.column = column;
+  apply();
+});
+element.addEventListener('input', (event) => {
+  if (!event.target.matches('input[type="search"]')) return;
+  state.query = event.target.value;
+  apply();
+});
+apply();
+"""
