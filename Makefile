@@ -24,6 +24,7 @@ format: $(VENV)/.test
 # make bench PHOTOS=photos.zip
 bench: $(VENV)/.test
 	$(BIN)/python -m bench.classify $(PHOTOS) $(ARGS)
+	$(BIN)/python -m bench.layers
 
 clean:
 	rm -rf $(VENV)

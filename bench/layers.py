@@ -17,12 +17,13 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import nn
 from torchvision import models
 
-from resnet.config import VARIANTS, ResNetConfig
+from resnet.config import VARIANTS
 from resnet.summary import layers
 from ui.architecture import _drawing, _inside
 from ui.costs import totals
@@ -39,13 +40,13 @@ def main() -> None:
     loader = Models()
     print("median ms              first   again    page   hooks  fvcore")
     for name in ("resnet18", "resnet50", "resnet152"):
-        config = VARIANTS[name]
-        found = [
-            [timed(way) for way in (lambda: first(config, round_), lambda: layers(config, 225 + round_),
-                                    lambda: page(loader, name, 225 + round_), lambda: hooks(name),
-                                    lambda: fvcore(name))]
-            for round_ in range(args.rounds)
-        ]  # fmt: skip
+        found = []
+        for round_ in range(args.rounds):
+            ways = (
+                partial(first, name, round_), partial(layers, VARIANTS[name], 225 + round_),
+                partial(page, loader, name, 225 + round_), partial(hooks, name), partial(fvcore, name),
+            )  # fmt: skip
+            found.append([timed(way) for way in ways])
         medians = [1000 * statistics.median(times) for times in zip(*found, strict=True)]
         print(f"{name:20}" + "".join(f"{one:8.1f}" for one in medians))
 
@@ -56,9 +57,9 @@ def timed(function: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def first(config: ResNetConfig, round_: int) -> None:
+def first(name: str, round_: int) -> None:
     """A classifier of another size makes a config of its own, which no cache knows."""
-    layers(replace(config, num_classes=900 + round_), 224)
+    layers(replace(VARIANTS[name], num_classes=900 + round_), 224)
 
 
 def page(loader: Models, name: str, size: int) -> None:
