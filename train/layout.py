@@ -48,7 +48,7 @@ def places(paths: Sequence[Parts]) -> list[Place | None]:
     parts = {index: roles[given[index][0]] for index, path in below.items() if len(path) > 1}
     apart = "train" in parts.values() and len(set(parts.values())) > 1
     for index, part in parts.items():
-        name = "/".join((given[index][0], *below[index]))
+        name = "/".join((given[index][0], *below[index]) if apart else below[index])
         found[index] = Place(below[index][0], part if apart else None, name)
     return found
 

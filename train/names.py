@@ -73,8 +73,8 @@ def tidy(name: str) -> tuple[str, ...]:
 
     What is no character, or can't be seen, becomes a replacement character: names are printed, and become JSON.
     """
-    text = unicodedata.normalize("NFC", _bytes(name).decode("utf-8", "replace"))
-    text = "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(one) in ("Cc", "Cs") else one for one in text)
+    shown = ("\N{REPLACEMENT CHARACTER}" if unicodedata.category(one) in ("Cc", "Cs") else one for one in name)
+    text = unicodedata.normalize("NFC", "".join(shown))
     return tuple(part.strip() or "_" for part in text.split("/") if part not in ("", "."))
 
 
@@ -90,8 +90,11 @@ def natural(text: str) -> tuple[tuple[str | int, ...], str]:
 
 def file_part(text: str) -> str:
     """A text that a visitor chose -> one part of a path that every system can write, and that leads nowhere."""
-    text = re.sub(r'[\x00-\x1f\x7f/\\:*?"<>|]', "_", unicodedata.normalize("NFC", text))
-    text = _bytes(text).decode("utf-8", "replace").strip().rstrip(".")
+    text = (
+        re.sub(r'[\x00-\x1f\x7f\ud800-\udfff/\\:*?"<>|]', "_", unicodedata.normalize("NFC", text))
+        .strip(" ")
+        .rstrip(". ")
+    )
     if not text or text.startswith(".") or DEVICE.fullmatch(text) or leftover((text,)):
         text = f"_{text.lstrip('.')}"
     stem, dot, ending = text.rpartition(".")
@@ -107,16 +110,18 @@ def apart(names: Iterable[str], reserved: Iterable[str] = ()) -> list[str]:
     Systems that don't tell ``a`` from ``A`` would write one over the other.
     """
     taken = {name.casefold() for name in reserved}
+    numbers: dict[str, int] = {}  # the last of each name: counting from 1 again would take for ever where all are alike
     found = []
     for name in names:
         folder, slash, last = name.rpartition("/")
         stem, dot, ending = last.rpartition(".")
         if not stem:
             stem, dot, ending = last, "", ""
-        number, chosen = 1, name
+        number, chosen = numbers.get(name.casefold(), 1), name
         while chosen.casefold() in taken:
             number += 1
             chosen = f"{folder}{slash}{stem} ({number}){dot}{ending}"
+        numbers[name.casefold()] = number
         taken.add(chosen.casefold())
         found.append(chosen)
     return found
