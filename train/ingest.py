@@ -112,13 +112,20 @@ def _walk(root: Path) -> tuple[list[Found], dict[str, int]]:
             path = Path(folder, name)
             if kind := leftover((name,)):
                 ignored[kind] += 1
-            elif path.is_symlink() and not path.resolve().is_relative_to(inside):
+            elif path.is_symlink() and not _leads_into(path, inside):
                 ignored["link"] += 1
             elif not _is_file(path):  # opening a pipe would wait for ever
                 ignored["special"] += 1
             else:
                 files.append(Found((relative / name).as_posix(), path))
     return files, dict(ignored)
+
+
+def _leads_into(link: Path, folder: Path) -> bool:
+    try:
+        return link.resolve().is_relative_to(folder)
+    except (OSError, RuntimeError):  # it leads in a circle
+        return False
 
 
 def _is_file(path: Path) -> bool:
