@@ -6,6 +6,8 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
+from resnet.errors import Refusal
+
 #: Longest part of a path that common file systems hold, and longest path, in bytes of UTF-8.
 MAX_PART_BYTES, MAX_PATH_BYTES = 255, 4096
 #: Windows opens a device by these names, whatever ending follows.
@@ -19,28 +21,57 @@ ARCHIVE_SUFFIXES = (
 ARCHIVE_MAGIC = (b"PK\x03\x04", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"7z\xbc\xaf\x27\x1c", b"Rar!")
 
 
-def name_problem(name: str) -> str | None:
-    """What is wrong with an archive's name for a file: the code of its refusal, or None.
+def refuse_name(archive: str, name: str) -> None:
+    """See that an archive's name for a file is one that a person could have given it.
 
     No name is ever used as a path here; but an archive with such a name was made to harm whoever does, or by a broken
     tool, and nothing else that it says is worth trusting.
+
+    Args:
+        archive: what to call it in a refusal.
+        name: of an entry, as it stands in it.
+
+    Raises:
+        Refusal: if the name leads somewhere else, or is none that a file system takes.
     """
+
+    def refuse(code: str, sentence: str) -> None:
+        raise Refusal(code, sentence, name=archive, entry=short(name))
+
     parts = name.split("/")
     if "\0" in name:
-        return "zip.nul"
+        refuse("zip.nul", "{name} holds an entry with a NUL in its name, {entry}; make the zip again.")
     if name.startswith("/"):
-        return "zip.absolute"
+        refuse("zip.absolute", "{name} holds an absolute path, {entry}; make the zip again from inside the folder.")
     if re.match("[A-Za-z]:", name):
-        return "zip.drive"
+        refuse(
+            "zip.drive", "{name} holds a path with a drive letter, {entry}; make the zip again from inside the folder."
+        )
     if "\\" in name:
-        return "zip.backslash"
+        refuse(
+            "zip.backslash", "{name} holds a name with a backslash, {entry}; make the zip again with another program."
+        )
     if ".." in parts:
-        return "zip.parent"
+        refuse(
+            "zip.parent",
+            "{name} holds a path that leads out of it, {entry}; make the zip again from inside the folder.",
+        )
     if any(DEVICE.fullmatch(part.rstrip(" .")) for part in parts):
-        return "zip.device"
+        refuse(
+            "zip.device",
+            "{name} holds {entry}, a name that Windows keeps for a device; rename it and make the zip again.",
+        )
     if any(len(_bytes(part)) > MAX_PART_BYTES for part in parts) or len(_bytes(name)) > MAX_PATH_BYTES:
-        return "zip.long_name"
-    return None
+        refuse(
+            "zip.long_name",
+            "{name} holds a name too long for a file system, {entry}; shorten it and make the zip again.",
+        )
+
+
+def short(name: str) -> str:
+    """A name for a sentence: no longer than a line, and nothing in it that a terminal would obey."""
+    text = "".join(one if one.isprintable() else "?" for one in name)
+    return text if len(text) <= 100 else f"{text[:60]}…{text[-30:]}"
 
 
 def _bytes(text: str) -> bytes:

@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from resnet.errors import Refusal
 from resnet.preprocess import image_suffixes
-from train.names import ARCHIVE_MAGIC, ARCHIVE_SUFFIXES, leftover, name_problem
+from train.names import ARCHIVE_MAGIC, ARCHIVE_SUFFIXES, leftover, refuse_name, short
 
 #: Entries of one archive.
 MAX_ENTRIES = 100_000
@@ -29,17 +29,6 @@ RATIO_FLOOR = 1024**2
 CHUNK = 256 * 1024
 ENCRYPTED = 0x1 | 0x40 | 0x2000  # by password, strongly, and with hidden names
 UTF8_NAMES = 0x800
-
-#: What is said of an entry's name, by the code of `name_problem`.
-NAME_SENTENCES = {
-    "zip.nul": "{name} holds an entry with a NUL in its name, {entry}; make the zip again.",
-    "zip.absolute": "{name} holds an absolute path, {entry}; make the zip again from inside the folder.",
-    "zip.drive": "{name} holds a path with a drive letter, {entry}; make the zip again from inside the folder.",
-    "zip.backslash": "{name} holds a name with a backslash, {entry}; make the zip again with another program.",
-    "zip.parent": "{name} holds a path that leads out of it, {entry}; make the zip again from inside the folder.",
-    "zip.device": "{name} holds {entry}, a name that Windows keeps for a device; rename it and make the zip again.",
-    "zip.long_name": "{name} holds a name too long for a file system, {entry}; shorten it and make the zip again.",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -137,7 +126,7 @@ def contents(archive: zipfile.ZipFile, name: str, limits: Limits = Limits()) -> 
             continue
         if parts in seen:
             raise Refusal(
-                "zip.duplicate", "{name} holds {entry} twice; make the zip again.", name=name, entry=_short(shown)
+                "zip.duplicate", "{name} holds {entry} twice; make the zip again.", name=name, entry=short(shown)
             )
         seen.add(parts)
         if kind := leftover(parts):
@@ -180,9 +169,8 @@ def _decodes(raw: bytes, code: str) -> bool:
 
 
 def _refuse_entry(name: str, shown: str, entry: zipfile.ZipInfo) -> None:
-    facts = {"name": name, "entry": _short(shown)}
-    if code := name_problem(shown):
-        raise Refusal(code, NAME_SENTENCES[code], **facts)
+    refuse_name(name, shown)
+    facts = {"name": name, "entry": short(shown)}
     kind = stat.S_IFMT(entry.external_attr >> 16)
     if kind == stat.S_IFLNK:
         raise Refusal(
@@ -193,7 +181,7 @@ def _refuse_entry(name: str, shown: str, entry: zipfile.ZipInfo) -> None:
             "zip.special", "{name} holds {entry}, which is neither a file nor a folder; leave it out.", **facts
         )  # fmt: skip
     if entry.flag_bits & ENCRYPTED:
-        raise _encrypted(f"{name}/{_short(shown)}")
+        raise _encrypted(f"{name}/{short(shown)}")
 
 
 def _encrypted(name: str) -> Refusal:
@@ -203,14 +191,8 @@ def _encrypted(name: str) -> Refusal:
 def _nested(name: str, shown: str) -> Refusal:
     return Refusal(
         "zip.nested", "{name} holds another archive, {entry}; unpack that, and make one zip of all folders.",
-        name=name, entry=_short(shown),
+        name=name, entry=short(shown),
     )  # fmt: skip
-
-
-def _short(name: str) -> str:
-    """A name for a sentence: no longer than a line, and nothing in it that a terminal would obey."""
-    text = "".join(one if one.isprintable() else "?" for one in name)
-    return text if len(text) <= 100 else f"{text[:60]}…{text[-30:]}"
 
 
 def unpack(
@@ -240,7 +222,7 @@ def unpack(
         refusal, size = None, 0
         try:
             with path.open("xb") as target:
-                for chunk in _chunks(archive, entry, f"{name}/{_short(shown)}"):
+                for chunk in _chunks(archive, entry, f"{name}/{short(shown)}"):
                     if not size and chunk.startswith(ARCHIVE_MAGIC) and suffix in {"", *image_suffixes()}:
                         raise _nested(name, shown)
                     size += len(chunk)
@@ -297,7 +279,7 @@ def _hold(name: str, shown: str, limits: Limits, total: int, packed: int, size: 
         raise Refusal(
             "zip.entry_ratio", "{entry} in {name} unpacks to more than {limit} times its size, which no photo does; "
             "leave it out.",
-            name=name, entry=_short(shown), limit=f"{limits.ratio:g}",
+            name=name, entry=short(shown), limit=f"{limits.ratio:g}",
         )  # fmt: skip
 
 
