@@ -3,38 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-import csv
 import html
 import logging
 import os
-import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
-import torch
 from PIL import Image
 
 from resnet.classifier import Classification
 from resnet.errors import Refusal
 from resnet.explain import grad_cam
-from resnet.photos import Photo, find_photos
-from resnet.rows import header, to_table
+from resnet.photos import Photo
+from ui import many
 from ui.components import CountInput, PhotoInput
-from ui.drawing import data_uri, overlay, thumbnail
-from ui.listing import LISTING_JS
+from ui.drawing import data_uri, overlay
 from ui.models import Load, Loaded, Models
 from ui.texts import Markup, alert, both, label, sentence
+from ui.words import device_words, not_ready, percent
 from weights.catalog import CATALOG, FLOWERS, entries
 
 log = logging.getLogger(__name__)
 
 #: Names that the slider offers at most.
 MAX_TOP_K = 10
-#: Photos in one table; more belong into the terminal.
-MAX_PHOTOS = 2_000
 
 
 def build(models: Models, default_model: str) -> gr.State:
@@ -60,7 +55,7 @@ def build(models: Models, default_model: str) -> gr.State:
         with gr.Tab(label("one.tab"), id="one"):
             photo, answer, pictures = _one_photo()
         with gr.Tab(label("many.tab"), id="many"):
-            files, start, summary, table, download = _many_photos()
+            files, start, summary, table, download = many.inputs()
 
     # The model that is ready for this visitor; None while one loads, so that no result is another model's.
     ready = gr.State(None)
@@ -89,7 +84,7 @@ def build(models: Models, default_model: str) -> gr.State:
         k: float,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 (Gradio finds a progress bar by this default)
     ) -> Iterator[tuple[Any, ...]]:
-        yield from _table(models, paths or [], name, int(k), progress)
+        yield from many.table(models, paths or [], name, int(k), progress)
 
     # Three queues of their own: a model that loads, or a long table, never stands before somebody's photo.
     quick: dict[str, Any] = {
@@ -175,23 +170,6 @@ def _one_photo() -> tuple[PhotoInput, gr.HTML, gr.HTML]:
     return photo, answer, pictures
 
 
-def _many_photos() -> tuple[gr.File, gr.Button, gr.HTML, gr.HTML, gr.DownloadButton]:
-    files = gr.File(
-        file_count="multiple", file_types=["image", ".zip"], label=label("many.files"), height=170, elem_id="files"
-    )
-    start = gr.Button(label("many.start"), variant="primary", elem_id="start")
-    summary = gr.HTML(
-        f'<p class="hint summary">{both("many.hint", limit=f"{MAX_PHOTOS:,}")}</p>',
-        elem_id="summary",
-        apply_default_css=False,
-    )
-    table = gr.HTML(
-        visible=False, js_on_load=LISTING_JS, elem_id="table", elem_classes="listing", apply_default_css=False
-    )
-    download = gr.DownloadButton(label("many.csv"), visible=False, elem_id="csv")
-    return files, start, summary, table, download
-
-
 # -- one photo ---------------------------------------------------------------------------------------------------------
 
 
@@ -219,10 +197,10 @@ def _loading(name: str, load: Load) -> str:
     text, bar = both("facts.loading", name=name), ""
     if load.total:
         text += both("facts.progress", done=f"{load.done / 1e6:.0f}", total=f"{load.total / 1e6:.0f}")
-        percent = 100 * load.done / load.total
+        share = 100 * load.done / load.total
         bar = (
-            f'<span class="track" role="progressbar" aria-valuenow="{percent:.0f}" aria-label="{html.escape(name)}">'
-            f'<span class="fill" style="width:{percent:.1f}%"></span></span>'
+            f'<span class="track" role="progressbar" aria-valuenow="{share:.0f}" aria-label="{html.escape(name)}">'
+            f'<span class="fill" style="width:{share:.1f}%"></span></span>'
         )
     return f'<div class="facts"><span>{text}</span>{bar}</div>'
 
@@ -266,7 +244,7 @@ def _answer(models: Models, path: str | None, name: str | None, top_k: int) -> t
     if not path:
         return _empty(both("answer.empty")), ""
     if not name:
-        return _empty(sentence(_not_ready())), ""  # why it can't be had stands above, where it was chosen
+        return _empty(sentence(not_ready())), ""  # why it can't be had stands above, where it was chosen
     try:
         found = models.get(name)
         started = time.perf_counter()
@@ -282,10 +260,6 @@ def _answer(models: Models, path: str | None, name: str | None, top_k: int) -> t
         return alert(both("error.unexpected")), ""
 
 
-def _not_ready() -> Refusal:
-    return Refusal("model.missing", "The model is not ready; wait for it or choose another one above.")
-
-
 def _photo(path: str) -> Photo:
     return Photo(Path(path).name, Path(path))
 
@@ -299,15 +273,15 @@ def _card(found: Loaded, row: Classification, seconds: float) -> str:
         doubt = both("doubt.close", first=best.label, second=_second(found, row))
     bars = "".join(
         f'<li><button type="button" data-index="{one.index}" aria-pressed="{"true" if one is best else "false"}">'
-        f'<span class="name">{html.escape(one.label)}</span><span class="percent">{_percent(one.probability)}</span>'
+        f'<span class="name">{html.escape(one.label)}</span><span class="percent">{percent(one.probability)}</span>'
         f'<span class="track"><span class="fill" style="width:{100 * one.probability:.2f}%"></span></span>'
         "</button></li>"
         for one in row.predictions
     )
-    took = both("answer.time", ms=f"{1000 * seconds:.0f}", device=Markup(_device(found.classifier.device)))
+    took = both("answer.time", ms=f"{1000 * seconds:.0f}", device=Markup(device_words(found.classifier.device)))
     return (
         '<div class="card" aria-live="polite">'
-        f'<p class="answer">{html.escape(best.label)} <small>{_percent(best.probability)}</small></p>'
+        f'<p class="answer">{html.escape(best.label)} <small>{percent(best.probability)}</small></p>'
         + (f'<p class="doubt">{doubt}</p>' if doubt else "")
         + f'<ol class="bars">{bars}</ol><p class="hint">{took} {both("answer.hint")}</p></div>'
     )
@@ -315,18 +289,6 @@ def _card(found: Loaded, row: Classification, seconds: float) -> str:
 
 def _second(found: Loaded, row: Classification) -> str:
     return row.predictions[1].label if len(row.predictions) > 1 else "?"
-
-
-def _percent(probability: float) -> str:
-    return f"{100 * probability:.1f} %"
-
-
-def _device(device: torch.device) -> str:
-    if device.type == "cuda":
-        return html.escape(torch.cuda.get_device_name(device))
-    if device.type == "cpu":
-        return both("device.cpu", cores=os.cpu_count() or 1)
-    return html.escape(device.type)
 
 
 def _pictures(found: Loaded, row: Classification, index: int) -> str:
@@ -357,106 +319,3 @@ def _pictures_for(models: Models, path: str | None, name: str | None, index: int
         return ""
     (row,) = found.classifier.predict_iter([_photo(path)], 1, keep_crops=True)
     return "" if row.refusal else _pictures(found, row, index)
-
-
-# -- many photos -------------------------------------------------------------------------------------------------------
-
-
-def _table(
-    models: Models, paths: list[str], name: str | None, top_k: int, progress: gr.Progress
-) -> Iterator[tuple[Any, ...]]:
-    """Summary, table and CSV of many photos; the progress is shown where the summary will stand."""
-    hidden = gr.update(visible=False)
-    try:
-        with tempfile.TemporaryDirectory(prefix="resnet-") as folder:  # Gradio copies what it serves
-            yield _classify_many(models, paths, name, top_k, progress, Path(folder) / "predictions.csv")
-    except Refusal as refusal:
-        yield alert(sentence(refusal)), hidden, hidden
-    except Exception:
-        log.exception("classifying %d files with %r", len(paths), name)
-        yield alert(both("error.unexpected")), hidden, hidden
-
-
-def _classify_many(
-    models: Models, paths: list[str], name: str | None, top_k: int, progress: gr.Progress, csv_path: Path
-) -> tuple[Any, ...]:
-    if not paths:
-        raise Refusal("photos.none", "No photos were chosen; drop some, or a zip, into the field above.")
-    if not name:
-        raise _not_ready()
-    for path in paths:
-        if Path(path).is_dir():  # what lies in a folder was perhaps uploaded by others
-            raise Refusal("image.folder", "{name} is a folder, not a photo; choose a file in it.", name=Path(path).name)
-    classifier = models.get(name).classifier
-    photos = find_photos(paths)
-    if len(photos) > MAX_PHOTOS:
-        raise Refusal(
-            "photos.many", "These are {count} photos and the page takes {limit}; use `python -m resnet classify` for "
-            "more.",
-            count=f"{len(photos):,}", limit=f"{MAX_PHOTOS:,}",
-        )  # fmt: skip
-    k = max(1, min(top_k, len(classifier.label_names)))
-    started = time.perf_counter()
-    rows, cells, failed = [], [], 0
-    for done, row in enumerate(classifier.predict_iter(photos, max(2, k), keep_crops=True), start=1):
-        failed += row.refusal is not None
-        shown = _shown(row.name)
-        rows.append(_row(row, shown))
-        cells.append(to_table(row, shown, k))
-        if done % 8 == 0 or done == len(photos):
-            progress((done, len(photos)), unit="photos")
-    seconds = time.perf_counter() - started
-    with csv_path.open("w", newline="", encoding="utf-8-sig") as file:
-        writer = csv.writer(file)
-        writer.writerow(header(k))
-        writer.writerows(cells)
-    text = both(
-        "many.done", count=f"{len(rows):,}", seconds=f"{seconds:.1f}", rate=f"{len(rows) / max(seconds, 1e-6):.0f}",
-        device=Markup(_device(classifier.device)),
-    )  # fmt: skip
-    failures = both("many.failed", count=failed) if failed else ""
-    return (
-        f'<p class="summary">{text} {failures}</p>',
-        gr.update(value=_html_table(rows), visible=True),
-        gr.update(value=str(csv_path), visible=True),
-    )
-
-
-def _shown(name: str) -> str:
-    """A photo's name without the server's folders: the upload's own name, or its place inside of the zip."""
-    path = Path(name)
-    for parent in path.parents:
-        if parent.suffix.lower() == ".zip":
-            return str(path.relative_to(parent))
-    return path.name
-
-
-def _row(row: Classification, shown: str) -> str:
-    """One row of the table, as HTML. Names are strangers' texts and are escaped."""
-    name, picture, cells = html.escape(shown), "", ("", "", "")
-    if row.crop is not None:
-        picture = f'<img src="{thumbnail(row.crop)}" width="56" height="56" alt="{name}">'
-    if row.refusal:
-        note = sentence(row.refusal)
-    else:
-        first, second = row.predictions[0], row.predictions[1] if len(row.predictions) > 1 else None
-        runner_up = f"{html.escape(second.label)} <small>{_percent(second.probability)}</small>" if second else ""
-        cells = (f"<b>{html.escape(first.label)}</b>", _percent(first.probability), runner_up)
-        note = both(f"note.{row.verdict}") if row.verdict != "clear" else ""
-    sort = f"{row.predictions[0].probability:.6f}" if row.predictions else "-1"
-    return (
-        f'<tr><td class="photo">{picture}</td><td class="file">{name}</td><td>{cells[0]}</td>'
-        f'<td class="number" data-value="{sort}">{cells[1]}</td><td>{cells[2]}</td><td class="note">{note}</td></tr>'
-    )
-
-
-def _html_table(rows: list[str]) -> str:
-    names = ("photo", "file", "name", "probability", "runner_up", "note")
-    headings = "".join(
-        f'<th scope="col">{text}</th>'
-        if name == "photo"
-        else f'<th scope="col"><button type="button">{text}</button></th>'
-        for name in names
-        for text in [both(f"column.{name}")]
-    )
-    return f'<div class="scroll"><table><thead><tr>{headings}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'

@@ -8,8 +8,9 @@ from pathlib import Path
 import gradio as gr
 import pytest
 
-from ui import classify
-from ui.classify import _choice, _choices, _shown, _table
+from ui import many
+from ui.classify import _choice, _choices
+from ui.many import _shown, table
 from ui.models import Models
 from weights.catalog import CATALOG, FLOWERS
 
@@ -55,21 +56,21 @@ def test_no_folder_is_walked_for_a_visitor(make_models: Callable[..., Models], t
     folder = tmp_path / "others.zip"
     folder.mkdir()
     (folder / "holiday.jpg").write_bytes(b"")
-    ((summary, _, _),) = _table(make_models(), [str(folder)], "flowers", 5, gr.Progress())
+    ((summary, _, _),) = table(make_models(), [str(folder)], "flowers", 5, gr.Progress())
     assert "others.zip is a folder, not a photo" in summary and "holiday" not in summary
 
 
 def test_too_many_photos_are_refused_in_a_sentence(
     make_models: Callable[..., Models], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(classify, "MAX_PHOTOS", 3)
+    monkeypatch.setattr(many, "MAX_PHOTOS", 3)
     paths = [str(tmp_path / f"{number}.jpg") for number in range(4)]
-    ((summary, _, _),) = _table(make_models(), paths, "flowers", 5, gr.Progress())
+    ((summary, _, _),) = table(make_models(), paths, "flowers", 5, gr.Progress())
     assert "These are 4 photos and the page takes 3" in summary and "python -m resnet classify" in summary
 
 
 def test_without_photos_or_model_it_says_so(make_models: Callable[..., Models]) -> None:
-    ((summary, _, _),) = _table(make_models(), [], "flowers", 5, gr.Progress())
+    ((summary, _, _),) = table(make_models(), [], "flowers", 5, gr.Progress())
     assert "No photos were chosen" in summary
-    ((summary, _, _),) = _table(make_models(), ["a.jpg"], None, 5, gr.Progress())
+    ((summary, _, _),) = table(make_models(), ["a.jpg"], None, 5, gr.Progress())
     assert "The model is not ready" in summary
