@@ -1,0 +1,74 @@
+"""Edits of a dataset, and the small drawn one to try them on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from train.dataset import Dataset
+from train.drawn import SHAPES, draw
+from train.edits import Edit, edited, to_json
+from train.ingest import ingest
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    folder = tmp_path_factory.mktemp("drawn")
+    draw(folder, per_class=6)
+    return ingest(folder)
+
+
+def labels(dataset: Dataset) -> dict[str, str]:
+    return {image.name: image.label for image in dataset.images}
+
+
+def test_shapes_in_colours_the_same_for_a_seed(drawn: Dataset, tmp_path: Path) -> None:
+    assert drawn.classes == tuple(sorted(SHAPES)) and len(drawn.images) == 6 * len(SHAPES)
+    assert not drawn.report.exact and not drawn.report.left_out.unreadable
+    for seed, same in ((0, True), (1, False)):
+        draw(tmp_path / str(seed), per_class=6, seed=seed)
+        files = sorted((tmp_path / str(seed)).rglob("*.png"))
+        pairs = [(file.read_bytes(), image.path.read_bytes()) for file, image in zip(files, drawn.images, strict=True)]
+        assert all(one == other for one, other in pairs) == same
+
+
+def test_nothing_but_the_shape_tells_the_class(tmp_path: Path) -> None:
+    """Mean colours and inked areas of the classes overlap: no class is found by them alone."""
+    draw(tmp_path, per_class=60)
+    means = {
+        name: np.array([np.asarray(Image.open(file)).mean() for file in sorted((tmp_path / name).iterdir())])
+        for name in SHAPES
+    }
+    for one in means.values():
+        for other in means.values():
+            assert abs(one.mean() - other.mean()) < 0.7 * min(one.std(), other.std())
+
+
+def test_edits_apply_in_order_and_can_be_taken_back(drawn: Dataset) -> None:
+    before = labels(drawn)
+    edits = (Edit("circle/000.png"), Edit("star/001.png", "square"), Edit("star/002.png", "moon"))
+    after = edited(drawn, edits)
+    assert labels(after) == {
+        name: {"star/001.png": "square", "star/002.png": "moon"}.get(name, label)
+        for name, label in before.items()
+        if name != "circle/000.png"
+    }
+    assert "moon" in after.classes and after.report.images == drawn.report.images - 1
+    assert labels(edited(drawn, edits[1:])) == labels(edited(drawn, (*edits, Edit("circle/000.png", "circle"))))
+    assert edited(drawn, ()) is drawn
+    assert to_json(edits)[1] == {"name": "star/001.png", "label": "square"}
+
+
+def test_of_an_image_that_was_edited_twice_the_last_edit_counts(drawn: Dataset) -> None:
+    name = "star/001.png"
+    assert name not in labels(edited(drawn, (Edit(name, "square"), Edit(name))))
+    assert labels(edited(drawn, (Edit(name), Edit(name, "square"))))[name] == "square"
+
+
+def test_an_image_that_is_not_there_is_no_edit(drawn: Dataset) -> None:
+    for edit in (Edit("star/999.png"), Edit("star/999.png", "circle")):
+        with pytest.raises(KeyError):
+            edited(drawn, (edit,))

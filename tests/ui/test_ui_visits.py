@@ -1,0 +1,104 @@
+"""A visit: found again by its key alone, over when nobody looks any more."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from train.drawn import draw
+from train.edits import Edit
+from train.ingest import ingest
+from ui.jobs import Jobs, Stop
+from ui.visits import Run, Visits
+
+
+@pytest.fixture
+def now() -> list[float]:
+    return [1000.0]
+
+
+@pytest.fixture
+def visits(now: list[float]) -> Visits:
+    def clock() -> float:
+        return now[0]
+
+    return Visits(Jobs(keep_s=3600, clock=clock), idle_s=60, clock=clock)
+
+
+def test_a_visit_is_found_by_its_key_and_nobody_chooses_one(visits: Visits) -> None:
+    mine, other = visits.open(None), visits.open("a key of my own")
+    assert mine.key != other.key and "a key of my own" not in (mine.key, other.key)
+    assert visits.open(mine.key) is mine and visits.find(mine.key) is mine
+    for key in (None, "", 0, ["x"], {"key": mine.key}, mine.key[:-1], "../" + mine.key, mine.folder.name):
+        assert visits.find(key) is None
+    assert mine.folder != other.folder and mine.key not in str(mine.folder), "a path is shown now and then, a key never"
+
+
+def test_a_visit_ends_when_nobody_looks(visits: Visits, now: list[float]) -> None:
+    visit = visits.open(None)
+    (visit.new_folder("data") / "photo.jpg").write_bytes(b"x")
+    for _ in range(5):
+        now[0] += 59
+        assert visits.find(visit.key) is visit
+    now[0] += 61
+    visits.sweep()
+    assert visits.find(visit.key) is None and not visit.folder.exists()
+
+
+def test_a_visit_with_a_job_stays_until_an_hour_after_the_job(visits: Visits, now: list[float]) -> None:
+    gate = threading.Event()
+
+    def work(stop: Stop) -> Iterator[str]:
+        gate.wait(10)
+        yield "done"
+
+    visit = visits.open(None)
+    job = visits.jobs.start(work, visit.new_folder("run"))
+    visit.runs = (Run(job, 1, "flowers", "head", None, "mine", 10),)
+    now[0] += 10_000
+    assert visits.find(visit.key) is visit
+    gate.set()
+    while not (view := visits.jobs.look(job)) or not view.ended:
+        time.sleep(0.01)
+    now[0] += 3500
+    assert visits.find(visit.key) is visit, "a closed laptop finds its result"
+    now[0] += 200
+    visits.sweep()
+    assert visits.find(visit.key) is None and not visit.folder.exists()
+
+
+def test_closing_stops_jobs_and_leaves_nothing(visits: Visits) -> None:
+    began = threading.Event()
+
+    def work(stop: Stop) -> Iterator[str]:
+        began.set()
+        while not stop():
+            time.sleep(0.01)
+            yield "on"
+
+    visit = visits.open(None)
+    job = visits.jobs.start(work, visit.new_folder("run"))
+    visit.runs = (Run(job, 1, "flowers", "head", None, "mine", 10),)
+    assert began.wait(10)
+    visits.close(visit.key)
+    for _ in range(500):
+        if visits.jobs.look(job) is None:
+            break
+        time.sleep(0.01)
+    assert visits.jobs.look(job) is None and not visit.folder.exists()
+    visits.close(visit.key)
+    visits.close(None)
+
+
+def test_the_dataset_of_a_visit_is_that_with_its_edits(visits: Visits, tmp_path: Path) -> None:
+    visit = visits.open(None)
+    assert visit.dataset() is None
+    draw(tmp_path, per_class=3)
+    visit.source = ingest(tmp_path)
+    visit.edits = (Edit("star/000.png"),)
+    found = visit.dataset()
+    assert found and len(found.images) == 11 and len(visit.source.images) == 12

@@ -1,0 +1,115 @@
+"""What a visitor has here: a folder of their own, a dataset with its edits, and the runs on it.
+
+A visit is found by a secret that only the visitor's browser keeps, so that a reload, a lost connection or another tab
+finds everything again, and nobody else does. It ends when nobody has looked at it for a while and no job of it is left.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from train.dataset import Dataset
+from train.edits import Edit, edited
+from ui.jobs import Jobs
+
+#: Seconds without a look after which a visit is over. The page looks every few seconds while it is open.
+IDLE_S = 900.0
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training of this visit: its job, and what was asked for."""
+
+    job: str
+    number: int
+    base: str
+    method: str
+    minutes: float | None
+    dataset: str
+    images: int
+
+
+@dataclass
+class Visit:
+    """Everything of one visitor. Its fields change under `lock` only."""
+
+    key: str
+    folder: Path
+    seen: float
+    source: Dataset | None = None
+    edits: tuple[Edit, ...] = ()
+    runs: tuple[Run, ...] = ()
+    chosen: str = ""
+    lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
+
+    def dataset(self) -> Dataset | None:
+        """The dataset with its edits."""
+        with self.lock:
+            return edited(self.source, self.edits) if self.source else None
+
+    def new_folder(self, kind: str) -> Path:
+        """An empty folder of this visit."""
+        return Path(tempfile.mkdtemp(prefix=f"{kind}-", dir=self.folder))
+
+
+class Visits:
+    """All visits of this process; thread-safe.
+
+    Args:
+        jobs: where their runs are.
+        idle_s: seconds without a look after which one is over.
+        clock: what time it is, in seconds.
+    """
+
+    def __init__(self, jobs: Jobs, idle_s: float = IDLE_S, clock: Callable[[], float] = time.monotonic) -> None:
+        self.jobs = jobs
+        self.idle_s = idle_s
+        self._clock = clock
+        self._visits: dict[str, Visit] = {}
+        self._lock = threading.Lock()
+        self._root = tempfile.TemporaryDirectory(prefix="resnet-visits-", ignore_cleanup_errors=True)
+
+    def find(self, key: object) -> Visit | None:
+        """The visit of that key, which is being looked at now; None if there is none."""
+        self.sweep()
+        with self._lock:
+            visit = self._visits.get(key) if isinstance(key, str) else None
+            if visit is not None:
+                visit.seen = self._clock()
+            return visit
+
+    def open(self, key: object) -> Visit:
+        """The visit of that key, or a new one with a key of its own: a visitor can't choose one."""
+        if (visit := self.find(key)) is not None:
+            return visit
+        with self._lock:
+            fresh = secrets.token_urlsafe(24)
+            folder = Path(tempfile.mkdtemp(prefix="visit-", dir=self._root.name))
+            visit = self._visits[fresh] = Visit(fresh, folder, self._clock())
+            return visit
+
+    def close(self, key: object) -> None:
+        """End a visit: its jobs stop, its folder is removed."""
+        with self._lock:
+            visit = self._visits.pop(key, None) if isinstance(key, str) else None
+        if visit is not None:
+            for run in visit.runs:
+                self.jobs.forget(run.job)
+            shutil.rmtree(visit.folder, ignore_errors=True)
+
+    def sweep(self) -> None:
+        """End the visits that nobody looks at any more; one with a job, or with what a job left, stays."""
+        self.jobs.sweep()
+        with self._lock:
+            old = self._clock() - self.idle_s
+            quiet = [visit for visit in self._visits.values() if visit.seen < old]
+        for visit in quiet:
+            if not any(self.jobs.look(run.job) for run in visit.runs):
+                self.close(visit.key)
