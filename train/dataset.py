@@ -184,7 +184,10 @@ def near_groups(images: Sequence[Image]) -> list[tuple[int, ...]]:
     for index, image in enumerate(images):
         copies.setdefault(first.setdefault(image.sha256, index), []).append(index)
     originals = list(copies)
-    groups = duplicates.near([images[one].dhash for one in originals], [images[one].thumb for one in originals])
+    members = [images[one] for one in originals]
+    groups = duplicates.near(
+        [one.dhash for one in members], [one.thumb for one in members], [one.colours for one in members]
+    )
     return [tuple(sorted(index for one in group for index in copies[originals[one]])) for group in groups]
 
 

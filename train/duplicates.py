@@ -21,6 +21,9 @@ MAX_THUMB_DISTANCE = 0.42
 #: How far apart their mean colours may be, as a share of their contrast: a photo made brighter is the same photo, a red
 #: sheet is no blue one.
 MAX_SHIFT = 1.75
+#: Images of fewer colours are drawings, and with so little in them a little is a lot: a circle is nearly a square.
+#: Their thumbnails have to be this much closer; those of copies are, unless they are cropped by more than 1 %.
+PLAIN_COLOURS, PLAIN_WEIGHT = 4.0, 3.5
 #: Tried in turn while a chain of look-alikes holds more than this share of the images (and more than 10): scanned
 #: digits all look alike to a hash, and then only what is much more alike is a copy.
 TIGHTER, CHAIN_SHARE, CHAIN_IMAGES = (0.2, 0.1), 0.05, 10
@@ -36,14 +39,15 @@ def exact(hashes: Sequence[str]) -> Groups:
     return [tuple(group) for group in found.values() if len(group) > 1]
 
 
-def near(dhashes: Sequence[int], thumbs: Sequence[bytes]) -> Groups:
+def near(dhashes: Sequence[int], thumbs: Sequence[bytes], colours: Sequence[float]) -> Groups:
     """Groups of two or more that look the same, each joined to some other of its group.
 
     Args:
         dhashes: 128 bits of each image, by `look.dhash`.
         thumbs: 192 bytes of each image, by `look.thumb`.
+        colours: how many each seems to have, by `look.colours`.
     """
-    pairs, distances = _candidates(dhashes, thumbs)
+    pairs, distances = _candidates(dhashes, thumbs, colours)
     groups: Groups = []
     for limit in (MAX_THUMB_DISTANCE, *TIGHTER):
         groups = connected(len(dhashes), pairs[distances <= limit])
@@ -78,7 +82,7 @@ def connected(count: int, pairs: Iterable[Sequence[int]]) -> Groups:
 
 
 def _candidates(
-    dhashes: Sequence[int], thumbs: Sequence[bytes]
+    dhashes: Sequence[int], thumbs: Sequence[bytes], colours: Sequence[float]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     """Pairs whose hashes are near, ``(P, 2)``, and how far apart their thumbnails are, ``(P,)``; below the limits."""
     packed = np.frombuffer(b"".join(one.to_bytes(16, "big") for one in dhashes), np.uint8).reshape(-1, 16)
@@ -87,6 +91,7 @@ def _candidates(
     images = np.frombuffer(b"".join(thumbs), np.uint8).reshape(-1, THUMB_SIDE**2, 3).astype(np.float32)
     means = images.mean(1, keepdims=True)
     images -= means
+    plain = np.array(colours) < PLAIN_COLOURS
     energy = (images**2).mean((1, 2))
     pairs, distances = [np.empty((0, 2), np.int64)], [np.empty(0)]
     for start in range(0, len(signs), BLOCK):
@@ -100,7 +105,7 @@ def _candidates(
             # Two of 255 levels are added, lest two empty images be told apart by noise.
             contrast = np.sqrt((energy[some] + energy[others]) / 2) + 2
             shift = np.abs(means[some] - means[others]).max((1, 2))
-            distance = difference / contrast
+            distance = difference / contrast * np.where(plain[some] & plain[others], PLAIN_WEIGHT, 1.0)
             same = (distance <= MAX_THUMB_DISTANCE) & (shift <= MAX_SHIFT * contrast)
             pairs.append(np.stack([some[same], others[same]], 1))
             distances.append(distance[same])

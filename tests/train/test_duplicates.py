@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,8 @@ from sklearn.datasets import load_digits
 from tests.pictures import encoded, entry, jpeg, picture, tree, zipped
 from train import duplicates
 from train.dataset import Dataset, make_dataset, without
-from train.duplicates import connected, exact, near
+from train.dataset import Image as Entry
+from train.duplicates import Groups, connected, exact, near
 from train.ingest import ingest
 from train.look import Look, look
 
@@ -27,8 +29,12 @@ def seen(image: Image.Image, tmp_path: Path, **options: object) -> Look:
     return look(path, path.name)
 
 
-def alike(*looks: Look) -> bool:
-    return bool(near([one.dhash for one in looks], [one.thumb for one in looks]))
+def near_of(looks: Sequence[Look | Entry]) -> Groups:
+    return near([one.dhash for one in looks], [one.thumb for one in looks], [one.colours for one in looks])
+
+
+def alike(*looks: Look | Entry) -> bool:
+    return bool(near_of(looks))
 
 
 # -- groups ------------------------------------------------------------------------------------------------------------
@@ -93,7 +99,7 @@ def test_copies_of_flowers_are_found(flowers: Dataset, tmp_path: Path, what: str
     for image in chosen:
         with Image.open(image.path) as original:
             copy = seen(changed(original, what, rng), tmp_path, quality=30)
-        found += bool(near([image.dhash, copy.dhash], [image.thumb, copy.thumb]))
+        found += alike(image, copy)
     assert found >= share * len(chosen)
 
 
@@ -132,15 +138,17 @@ def test_sheets_of_one_colour_are_the_same_only_in_the_same_colour(tmp_path: Pat
     assert alike(red, again)
 
 
-def test_drawn_shapes_are_told_apart_by_colour(tmp_path: Path) -> None:
-    def drawn(colour: str, ground: str = "white") -> Look:
+def test_drawn_shapes_are_told_apart(tmp_path: Path) -> None:
+    def drawn(colour: str, ground: str = "white", shape: str = "ellipse", side: int = 96, quality: int = 90) -> Look:
         image = Image.new("RGB", (96, 96), ground)
-        ImageDraw.Draw(image).ellipse((20, 30, 60, 70), fill=colour)
-        return seen(image, tmp_path)
+        getattr(ImageDraw.Draw(image), shape)((20, 30, 60, 70), fill=colour)
+        return seen(image.resize((side, side)), tmp_path, quality=quality)
 
     assert alike(drawn("red"), drawn("red"))
+    assert alike(drawn("red"), drawn("red", side=64)) and alike(drawn("red"), drawn("red", quality=40))
     assert not alike(drawn("red"), drawn("blue"))
     assert not alike(drawn("red"), drawn("red", "lime"))
+    assert not alike(drawn("red"), drawn("red", shape="rectangle"))
 
 
 def test_scanned_digits_are_not_all_copies_of_each_other(tmp_path: Path) -> None:
@@ -150,11 +158,12 @@ def test_scanned_digits_are_not_all_copies_of_each_other(tmp_path: Path) -> None
         seen(Image.fromarray((digit / 16 * 255).astype(np.uint8)).resize((64, 64)), tmp_path, quality=95)
         for digit in digits
     ]
-    loose = connected(600, duplicates._candidates([one.dhash for one in looks], [one.thumb for one in looks])[0])
+    hashes, thumbs = [one.dhash for one in looks], [one.thumb for one in looks]
+    loose = connected(600, duplicates._candidates(hashes, thumbs, [100.0] * 600)[0])
     assert max(map(len, loose)) > 80
-    groups = near([one.dhash for one in looks], [one.thumb for one in looks])
+    groups = near_of(looks)
     assert max(map(len, groups), default=0) <= 30
-    again = near([one.dhash for one in (*looks, *looks[:5])], [one.thumb for one in (*looks, *looks[:5])])
+    again = near_of([*looks, *looks[:5]])
     for index in range(5):  # and still a copy is one
         assert any({index, 600 + index} <= set(group) for group in again)
 
@@ -165,7 +174,7 @@ def test_ten_thousand_images_take_a_second() -> None:
     thumbs = [rng.randbytes(192) for _ in range(10_000)]
     hashes[9000], thumbs[9000] = hashes[10] ^ 0b1011, thumbs[10]
     start = time.perf_counter()
-    assert near(hashes, thumbs) == [(10, 9000)]
+    assert near(hashes, thumbs, [100.0] * len(hashes)) == [(10, 9000)]
     assert time.perf_counter() - start < 10  # a second where nobody else is at work
 
 
@@ -174,13 +183,13 @@ def test_blocks_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     base = [rng.getrandbits(128) for _ in range(40)]
     hashes = [rng.choice(base) ^ (1 << rng.randrange(128)) for _ in range(150)]
     thumbs = [bytes(192)] * 150
-    whole = near(hashes, thumbs)
+    whole = near(hashes, thumbs, [100.0] * len(hashes))
     monkeypatch.setattr(duplicates, "BLOCK", 7)
-    assert near(hashes, thumbs) == whole != []
+    assert near(hashes, thumbs, [100.0] * len(hashes)) == whole != []
 
 
 def test_of_nothing_there_are_no_copies() -> None:
-    assert near([], []) == near([1], [bytes(192)]) == []
+    assert near([], [], []) == near([1], [bytes(192)], [1.0]) == []
 
 
 # -- in a dataset ------------------------------------------------------------------------------------------------------
