@@ -208,6 +208,22 @@ svg.inside text { font-size: 13px; }
 .filters { display: grid; grid-template-columns: 150px 1fr; gap: 14px; align-items: center; padding: 12px; }
 .filters img { width: 150px; image-rendering: pixelated; display: block; } .filters p { margin: 0; font-size: 0.875rem;
   line-height: 1.5; }
+.card.empty.small { min-height: 90px; }
+.dataset h3 { font-size: 1rem; font-weight: 650; margin: 16px 0 6px; }
+.dataset .verdict { margin: 0 0 12px; line-height: 1.5; }
+.dataset ul { list-style: none; margin: 0; padding: 0; display: grid; gap: 6px; }
+.classes li { display: grid; grid-template-columns: minmax(90px, 1.1fr) auto minmax(60px, 1fr) auto; gap: 4px 14px;
+  align-items: center; }
+.classes .count { font-variant-numeric: tabular-nums; text-align: right; min-width: 3em; }
+.thumbs { display: flex; gap: 4px; } .thumbs img { width: 44px; height: 44px; border-radius: 6px; display: block; }
+.odd { display: flex; flex-wrap: wrap; gap: 10px 18px; } .odd figure { margin: 0; display: flex; gap: 10px;
+  align-items: center; max-width: 340px; font-size: 0.9rem; } .odd img { width: 56px; border-radius: 6px; }
+button.small { border: 1px solid var(--block-border-color); border-radius: 6px; padding: 2px 9px; font: inherit;
+  font-size: 0.85rem; background: var(--button-secondary-background-fill); color: var(--body-text-color);
+  cursor: pointer; margin-left: 4px; }
+button.small:hover { border-color: var(--primary-500); }
+.findings small { color: var(--body-text-color-subdued); }
+#data-notice:not(:has(*)) { display: none; }
 .opened { display: grid; grid-template-columns: 1fr minmax(260px, 420px); gap: 16px; align-items: start; }
 .opened h3, .explanations h3 { margin: 0 0 6px; font-size: 1.05rem; font-weight: 650; }
 .opened p, .explanations p { margin: 0 0 8px; line-height: 1.5; }
@@ -226,6 +242,8 @@ svg.inside marker path { fill: var(--body-text-color); }
   .masthead { gap: 12px; } .masthead svg { width: 40px; height: 40px; } .masthead h1 { font-size: 1.25rem; }
   .answer { font-size: 1.4rem; } .card { padding: 14px; }
   svg.blueprint.down { display: block; max-width: 330px; } svg.blueprint.across { display: none; }
+  .classes li { grid-template-columns: 1fr auto; } .classes .thumbs { grid-column: 1 / -1; }
+  .classes .track { grid-column: 1 / -1; }
   .opened, .inside-photo { grid-template-columns: minmax(0, 1fr); }
   .maps { grid-template-columns: repeat(4, minmax(0, 1fr)); gap: 6px; }
   /* On a phone a row of the table becomes a card: the photo on the left, the cells beside it. */

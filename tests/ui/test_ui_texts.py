@@ -57,7 +57,7 @@ def keys_in_use() -> tuple[set[str], list[re.Pattern[str]]]:
                 first, last = node.values
                 if (
                     isinstance(first, ast.Constant)
-                    and str(first.value).endswith(".")
+                    and str(first.value).endswith((".", "_"))
                     and not isinstance(last, ast.Constant)
                 ):
                     patterns.append(re.compile(re.escape(str(first.value)) + r"\w+"))

@@ -1,0 +1,206 @@
+"""The Fine-tune tab: a zip of class folders, what is in it, and a model of one's own."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from resnet.errors import Refusal
+from train.dataset import Dataset, check
+from train.drawn import draw
+from train.edits import Edit
+from train.ingest import ingest
+from train.unlike import unlike
+from train.writing import write_zip
+from ui.dataset_view import EDIT_JS, dataset_card
+from ui.texts import alert, both, label, sentence
+from ui.visits import IDLE_S, Visit, Visits
+
+log = logging.getLogger(__name__)
+
+STORAGE_KEY = "resnet-visit"
+#: What the small drawn dataset is called.
+DRAWN = "drawn-shapes"
+
+
+@dataclass(frozen=True)
+class DataParts:
+    """Components of the upper half of the tab, which other parts listen to."""
+
+    notice: gr.HTML
+    report: gr.HTML
+
+
+def visit_key() -> gr.BrowserState:
+    """Where a browser keeps the key of its visit; outside of all tabs, as a tab that is not open has no state."""
+    # The secret that Gradio makes for it is one of this process, as the visits are.
+    return gr.BrowserState(None, storage_key=STORAGE_KEY)
+
+
+def build(visits: Visits, key: gr.BrowserState, max_upload: str) -> DataParts:
+    """Draw the tab inside of the current Blocks.
+
+    Args:
+        visits: who is here and what they have.
+        key: of the visit; see `visit_key`.
+        max_upload: the largest file that the page takes, in words.
+    """
+    with gr.Row():
+        with gr.Column(scale=4, min_width=300):
+            archive = gr.File(file_types=[".zip"], label=label("data.drop"), height=150, elem_id="dataset-zip")
+            with gr.Row():
+                example = gr.Button(label("data.example"), size="sm", elem_id="draw-dataset")
+                remove = gr.Button(label("data.remove"), size="sm", elem_id="remove-data")
+        with gr.Column(scale=6, min_width=320):
+            hint = both("data.hint", limit=max_upload, minutes=f"{IDLE_S / 60:.0f}")
+            gr.HTML(f'<p class="hint">{hint}</p>', apply_default_css=False)
+    notice = gr.HTML(elem_id="data-notice", apply_default_css=False)
+    report = gr.HTML(_no_data(), js_on_load=EDIT_JS, elem_id="dataset", apply_default_css=False)
+    with gr.Row():
+        pack = gr.Button(label("data.pack"), size="sm", visible=False, elem_id="pack-dataset")
+        packed = gr.DownloadButton(label("data.cleaned"), size="sm", visible=False, elem_id="cleaned")
+
+    outputs = [key, notice, report, pack, packed]
+
+    def upload(
+        path: str | None,
+        mine: object,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008 (Gradio finds a progress bar by this default)
+    ) -> tuple[Any, ...]:
+        if not path:
+            return tuple(gr.skip() for _ in outputs)
+        visit = visits.open(mine)
+        return _answered(visit, lambda: _ingest(visit, Path(path), progress))
+
+    def draw_one(mine: object) -> tuple[Any, ...]:
+        visit = visits.open(mine)
+        return _answered(visit, lambda: _draw(visit))
+
+    def edit(mine: object, event: gr.EventData) -> tuple[Any, ...]:
+        visit = visits.open(mine)
+        return _answered(visit, lambda: change(visit, str(event.edit), str(event.name), str(event.label or "")))
+
+    def forget(mine: object) -> tuple[Any, ...]:
+        visits.close(mine)
+        return None, f'<p class="hint">{both("data.removed")}</p>', _no_data(), *_packing(None), None
+
+    def restore(mine: object) -> tuple[Any, ...]:
+        visit = visits.find(mine)
+        return (gr.skip(), "", *_views(visit)) if visit else (None, "", *_views(None))
+
+    def pack_zip(mine: object) -> tuple[Any, Any]:
+        visit = visits.find(mine)
+        dataset = visit.dataset() if visit else None
+        if visit is None or dataset is None:
+            return alert(both("data.gone")), gr.skip()
+        try:
+            file = visit.new_folder("zip") / "cleaned.zip"
+            write_zip(dataset, file)
+        except Refusal as refusal:
+            return alert(sentence(refusal)), gr.skip()
+        return "", gr.update(value=str(file), visible=True)
+
+    private: dict[str, Any] = {"api_visibility": "private"}
+    page = gr.context.Context.root_block
+    assert page is not None
+    page.load(restore, key, outputs, show_progress="hidden", **private)
+    data: dict[str, Any] = {"concurrency_limit": 2, "concurrency_id": "data", "show_progress_on": [report], **private}
+    archive.upload(upload, [archive, key], outputs, **data)
+    example.click(draw_one, key, outputs, **data)
+    report.select(edit, key, outputs, trigger_mode="multiple", show_progress="hidden", **private)
+    remove.click(forget, key, [*outputs, archive], show_progress="hidden", **private)
+    pack.click(pack_zip, key, [notice, packed], **data)
+    return DataParts(notice, report)
+
+
+def _answered(visit: Visit, act: Callable[[], None]) -> tuple[Any, ...]:
+    """Do something to a visit's dataset and show what there is then; a refusal stands above what was there before."""
+    said = ""
+    try:
+        act()
+    except Refusal as refusal:
+        said = alert(sentence(refusal))
+    except Exception:
+        log.exception("a dataset")
+        said = alert(both("error.unexpected"))
+    return visit.key, said, *_views(visit)
+
+
+def _views(visit: Visit | None) -> tuple[Any, ...]:
+    """The report, and the two buttons that pack what was cleaned."""
+    dataset = visit.dataset() if visit else None
+    if visit is None or dataset is None:
+        return _no_data(), *_packing(None)
+    drawn = f'<p class="hint">{both("data.drawn")}</p>' if dataset.name == DRAWN else ""
+    return drawn + dataset_card(dataset, unlike(dataset), visit.edits), *_packing(visit)
+
+
+def _packing(visit: Visit | None) -> tuple[Any, Any]:
+    return gr.update(visible=bool(visit and visit.edits)), gr.update(visible=False, value=None)
+
+
+def _no_data() -> str:
+    return f'<div class="card empty small"><p>{both("data.empty")}</p></div>'
+
+
+# -- what happens to a visit -------------------------------------------------------------------------------------------
+
+
+def _ingest(visit: Visit, path: Path, progress: gr.Progress) -> None:
+    """Unpack and look at an upload; the dataset that was here before is gone only when that went well."""
+    folder = visit.new_folder("data")
+    try:
+        dataset = ingest(path, folder, progress=lambda done, total: progress((done, total), unit="photos"))
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    _replace(visit, dataset)
+
+
+def _draw(visit: Visit) -> None:
+    folder = visit.new_folder("data")
+    draw(folder)
+    _replace(visit, replace(ingest(folder), name=DRAWN))
+
+
+def _replace(visit: Visit, dataset: Dataset) -> None:
+    """A new dataset begins without edits. The folder of the old one stays while a run may still read it."""
+    with visit.lock:
+        visit.source, visit.edits = dataset, ()
+
+
+def change(visit: Visit, edit: str, name: str, to: str = "") -> None:
+    """Apply a button of the report: ``leave`` an image out, ``move`` it to another class, ``undo`` an edit.
+
+    Raises:
+        Refusal: if there is no such image, edit or class any more, or too little would be left to learn from.
+    """
+    with visit.lock:
+        source = visit.source
+        if source is None:
+            raise Refusal("data.none", "There is no dataset any more; bring the zip again.")
+        names = {image.name for image in source.images}
+        before = visit.edits
+        if edit == "undo" and name.isdecimal() and int(name) < len(before):
+            visit.edits = before[: int(name)] + before[int(name) + 1 :]
+        elif edit == "leave" and name in names:
+            visit.edits = (*before, Edit(name))
+        elif edit == "move" and name in names and to in source.classes:
+            visit.edits = (*before, Edit(name, to))
+        else:
+            raise Refusal(
+                "data.edit", "{name} can't be changed like that any more; look at the report again.", name=name[:80]
+            )
+        try:
+            changed = visit.dataset()
+            assert changed is not None
+            check(changed)
+        except Refusal:
+            visit.edits = before
+            raise
