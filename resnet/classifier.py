@@ -161,6 +161,10 @@ class Classifier:
         maps: Tensor = self.network.forward_features(batch)
         return self.network.avgpool(maps).flatten(1)  # type: ignore[no-any-return]
 
+    def pooled(self, crops: Sequence[Pixels]) -> Tensor:
+        """Crops, each ``(size, size, 3)`` uint8 -> ``(N, num_features)`` pooled features on the CPU."""
+        return self._forward(crops, self._pooled)
+
     def logits(self, crops: Sequence[Pixels]) -> Tensor:
         """Crops, each ``(size, size, 3)`` uint8 -> ``(N, num_classes)`` logits on the CPU."""
         return self._forward(crops, self.network)

@@ -1,4 +1,4 @@
-"""``python -m train split DATA --out DIR``: a dataset kept apart in two."""
+"""``python -m train DATA`` trains; ``python -m train split DATA --out DIR`` keeps a dataset apart in two."""
 
 from __future__ import annotations
 
@@ -8,17 +8,28 @@ import os
 import sys
 
 from resnet.errors import Refusal
-from train import splitting
+from train import splitting, training
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; the exit code is 2 where nothing could be done."""
-    parser = argparse.ArgumentParser(prog="python -m train", description="From a pile of images to a checkpoint.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    command = commands.add_parser("split", help="write a dataset as folders train/class and val/class")
-    splitting.add_arguments(command)
-    command.set_defaults(run=splitting.run)
-    args = parser.parse_args(argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+    # What is no command is data: training is what one comes here for.
+    if words[:1] == ["split"]:
+        parser = argparse.ArgumentParser(
+            prog="python -m train split", description="Write a dataset as folders train/class and val/class."
+        )
+        splitting.add_arguments(parser)
+        parser.set_defaults(run=splitting.run)
+        args = parser.parse_args(words[1:])
+    else:
+        parser = argparse.ArgumentParser(
+            prog="python -m train", description="From a pile of images to a checkpoint.",
+            epilog="python -m train split DATA --out DIR writes a dataset as folders train/class and val/class.",
+        )  # fmt: skip
+        training.add_arguments(parser)
+        parser.set_defaults(run=training.run)
+        args = parser.parse_args(words)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a class's name need not be text in the terminal's code
             stream.reconfigure(errors="backslashreplace")

@@ -8,8 +8,8 @@ from torch import nn
 
 from resnet.network import ResNet
 
-#: ``all``: every layer learns; ``last-stage``: layer4 and the head; ``head``: a new head alone; ``scratch``: every layer,
-#: from random weights; ``tutorial``: every layer, with the tutorial's own settings.
+#: ``all``: every layer learns; ``last-stage``: layer4 and the head; ``head``: a new head alone; ``scratch``: every
+#: layer, from random weights; ``tutorial``: every layer, with the tutorial's own settings.
 Method = Literal["head", "last-stage", "all", "scratch", "tutorial"]
 METHODS: tuple[Method, ...] = ("head", "last-stage", "all", "scratch", "tutorial")
 
@@ -26,8 +26,7 @@ LEARNS: dict[Method, tuple[str, ...]] = {
 def freeze(network: ResNet, method: Method) -> list[str]:
     """Let those layers learn that the method trains, and no others.
 
-    A frozen BatchNorm also keeps its running statistics: `train_mode` leaves it in evaluation, since what it feeds was
-    learnt with these statistics.
+    What a frozen BatchNorm feeds was learnt with its running statistics, so `train_mode` keeps these too.
 
     Args:
         network: on any device, the meta device included.
@@ -46,9 +45,16 @@ def freeze(network: ResNet, method: Method) -> list[str]:
     return [path for path, parameter in network.named_parameters() if parameter.requires_grad]
 
 
-def train_mode(network: ResNet) -> None:
-    """``network.train()``, except that a BatchNorm whose weights are frozen stays in evaluation mode."""
+def train_mode(network: ResNet, statistics: bool = True) -> None:
+    """``network.train()``, except that a frozen BatchNorm stays in evaluation mode.
+
+    Args:
+        network: after `freeze`.
+        statistics: whether the BatchNorms that learn take means and variances of the batch. A batch of few photos gives
+            noisy ones; a network that has seen a million photos has better ones already, and then only its scales and
+            shifts learn.
+    """
     network.train()
     for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d) and not module.weight.requires_grad:
+        if isinstance(module, nn.BatchNorm2d) and not (statistics and module.weight.requires_grad):
             module.eval()

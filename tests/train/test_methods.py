@@ -53,6 +53,9 @@ def test_frozen_batch_norms_keep_their_statistics() -> None:
     freeze(network, "all")
     train_mode(network)
     assert all(module.training for module in network.modules())
+    train_mode(network, statistics=False)
+    for module in network.modules():
+        assert module.training != isinstance(module, nn.BatchNorm2d)
 
 
 def test_an_unknown_method_is_named() -> None:

@@ -1,0 +1,155 @@
+"""Photos decoded once: as the network sees them when it is judged, and somewhat larger to cut pieces from."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image as Picture
+
+from resnet.errors import Refusal
+from resnet.preprocess import Pixels, Preprocess, open_image
+from train.dataset import Image
+from train.unpack import disk_refusal
+
+#: Short side of a cached photo as a multiple of the training size: a crop of 70 % of its area is still not enlarged.
+ROOM = 1.15
+#: Share of the machine's memory that a cache may take before it goes to disk.
+MEMORY_SHARE = 0.25
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A photo that could not be decoded, and why."""
+
+    name: str
+    reason: Refusal
+
+
+class Shelf:
+    """Arrays of uint8 in memory, or in one file on disk that the system pages in and out.
+
+    Args:
+        planned: bytes that will come, at most.
+        memory: bytes that may stay in memory.
+        folder: where the file goes; it has no name, so nothing is left behind.
+    """
+
+    def __init__(self, planned: int, memory: int, folder: Path | None = None) -> None:
+        self.on_disk = planned > memory
+        self._arrays: list[Pixels] = []
+        self._file = tempfile.TemporaryFile(dir=folder) if self.on_disk else None  # noqa: SIM115 (lives as long as we)
+
+    def add(self, array: Pixels) -> None:
+        """Keep an array.
+
+        Raises:
+            Refusal: if the disk is full.
+        """
+        if self._file is None:
+            self._arrays.append(np.ascontiguousarray(array))
+            return
+        try:
+            start = self._file.seek(0, os.SEEK_END)
+            self._file.write(np.ascontiguousarray(array).tobytes())
+            self._file.flush()
+        except OSError as error:
+            raise disk_refusal(error, "the cache of photos") from None
+        self._arrays.append(np.memmap(self._file, np.uint8, "r", start, array.shape))
+
+    def __getitem__(self, index: int) -> Pixels:
+        return self._arrays[index]
+
+    def __len__(self) -> int:
+        return len(self._arrays)
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """One photo: its place in the list, the crop that is judged, and the whole photo, made small."""
+
+    index: int
+    crop: Pixels
+    photo: Pixels
+
+
+def decode(images: Sequence[Image], preprocess: Preprocess, side: int) -> Iterator[Decoded | Skipped]:
+    """Every photo in order, decoded on all cores a few ahead.
+
+    Args:
+        images: of a dataset.
+        preprocess: for the crop.
+        side: that the network will be trained at, in pixels; the photo's short side is `ROOM` times that at most.
+    """
+
+    def read(item: tuple[int, Image]) -> Decoded | Skipped:
+        index, image = item
+        try:
+            picture = open_image(image.path, image.name)
+        except Refusal as refusal:
+            return Skipped(image.name, refusal)
+        return Decoded(index, preprocess.pixels(picture), np.asarray(smaller(picture, side)))
+
+    yield from _map_ahead(read, list(enumerate(images)))
+
+
+def smaller(picture: Picture.Image, side: int) -> Picture.Image:
+    """A photo at its own aspect with a short side of `ROOM` times `side`, unless it is smaller already."""
+    wish = round(side * ROOM)
+    short = min(picture.size)
+    if short <= wish:
+        return picture
+    size = (max(1, round(picture.width * wish / short)), max(1, round(picture.height * wish / short)))
+    # A panorama stays within bounds: what is cut off could hardly be reached by a crop anyway.
+    longest = 4 * wish
+    if max(size) > longest:
+        across, down = min(picture.width, picture.height * 4), min(picture.height, picture.width * 4)
+        left, top = (picture.width - across) // 2, (picture.height - down) // 2
+        box = (left, top, left + across, top + down)
+        return picture.resize((min(size[0], longest), min(size[1], longest)), Picture.Resampling.BILINEAR, box)
+    return picture.resize(size, Picture.Resampling.BILINEAR)
+
+
+def planned_bytes(images: Sequence[Image], side: int) -> int:
+    """What their cached photos take, at most."""
+    wish = round(side * ROOM)
+    total = 0
+    for image in images:
+        short, long = image.sides
+        scale = min(1.0, wish / short)
+        total += 3 * round(short * scale + 1) * round(min(long * scale, 4 * wish) + 1)
+    return total
+
+
+def memory_limit() -> int:
+    """Bytes that a cache may take of this machine's memory; a gigabyte where nobody says how much there is."""
+    try:
+        return int(MEMORY_SHARE * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, OSError, ValueError):  # not a Unix
+        return 1_000_000_000
+
+
+def _map_ahead(
+    function: Callable[[tuple[int, Image]], Decoded | Skipped], items: Sequence[tuple[int, Image]]
+) -> Iterator[Decoded | Skipped]:
+    cores = os.cpu_count() or 1
+    waiting: deque[Future[Decoded | Skipped]] = deque()
+    with ThreadPoolExecutor(cores, thread_name_prefix="decode") as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) >= 4 * cores:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()

@@ -1,0 +1,200 @@
+"""The whole way from a dataset to a saved folder as one generator, for the terminal and the page alike."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Literal
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from resnet.config import VARIANTS, ResNetConfig
+from resnet.errors import Refusal
+from resnet.network import ResNet
+from resnet.preprocess import Preprocess
+from train.augment import cut_all, random_view
+from train.baseline import Head, fit_baseline, fit_head
+from train.events import Advanced, Baseline, Epoch, Event, Finished, Fitted, Started
+from train.fit import FitData, fit
+from train.job import Job
+from train.reading import BATCH, Read, body, read_photos
+from train.saving import measure, rank, write
+from train.shares import Share
+from train.split import groups
+from weights.checkpoint import Checkpoint, Source
+
+#: Seconds that a time budget keeps for measuring and writing.
+RESERVE_S = 2.0
+
+
+def run(job: Job, stop: Callable[[], bool] = lambda: False) -> Iterator[Event]:
+    """Read, fit a baseline, train, measure and write; the last event is `Finished`.
+
+    Args:
+        job: what to do.
+        stop: looked at again and again; when it says so, the best so far is measured and written.
+
+    Raises:
+        Refusal: if the photos that can be read are too few, or the disk is full before there is a model.
+    """
+    began = time.monotonic()
+    device = job.device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    base = _base(job)
+    read = yield from read_photos(job, base, device)
+    names = job.dataset.classes
+    baseline = yield from _baseline(job, read, began)
+    weights, why = None, None
+    curves: list[dict[str, float | None]] = []
+    if job.recipe.method == "head":
+        assert baseline is not None  # `_base` has seen to it
+        baseline = yield from _views(job, base, read, baseline, device)
+    elif not stop():
+        fitted = None
+        for event in _fit(job, base, read, baseline, device, began, stop):
+            fitted = event if isinstance(event, Fitted) else fitted
+            if isinstance(event, Epoch):
+                curves.append(_curve(event))
+            yield event
+        assert fitted is not None
+        weights, why = fitted.state_dict, fitted.why
+    yield Started("measure", len(read.crops))
+    config = base.config.with_classes(len(names))
+    fallback = None if baseline is None else _with_head(base, config, baseline)
+    candidates = [one for one in (weights, fallback) if one is not None]
+    if not candidates:
+        raise Refusal("train.stopped", "The training was stopped before there was a model; let it run a little longer.")
+    measured = [measure(job, base, read, config, state, baseline, device) for state in candidates]
+    # What training made no better than its beginning is not worth having; the two plain methods are what they are.
+    better = (
+        weights is not None
+        and fallback is not None
+        and job.recipe.method not in ("tutorial", "scratch")
+        and rank(measured[1][0]) > rank(measured[0][0])
+    )
+    found, logits, state = measured[1] if better else measured[0]
+    yield Started("write")
+    answers = {
+        name: (int(true), int(named))
+        for name, true, named in zip(read.val_names, read.val_targets, logits.argmax(1), strict=True)
+    }
+    seconds = time.monotonic() - began
+    if not dist.is_initialized() or dist.get_rank() == 0:
+        write(job, base, config, found, state, read, curves, seconds, device)
+    kept: Literal["trained", "baseline"] = "trained" if weights is not None and not better else "baseline"
+    yield Finished(found, kept, job.out, answers, seconds, why)
+
+
+def _base(job: Job) -> Checkpoint:
+    """What training begins with; for `scratch` the shape and the eyes of the base, and weights of no training."""
+    if job.base is None and job.recipe.method != "scratch":
+        raise Refusal(
+            "train.no_base", "The method {method} needs a base to begin with; name one, or choose scratch.",
+            method=job.recipe.method,
+        )  # fmt: skip
+    if job.base is not None and job.recipe.method != "scratch":
+        found = job.base
+    else:
+        body = job.base.config if job.base else VARIANTS["resnet18"]
+        preprocess = job.base.preprocess if job.base else Preprocess()
+        torch.manual_seed(job.recipe.seed)
+        network = ResNet(body.with_classes(0))
+        found = Checkpoint(body.with_classes(0), network.state_dict(), preprocess, (), source=Source("scratch"))
+    size = job.recipe.image_size
+    return replace(found, preprocess=replace(found.preprocess, size=size)) if size else found
+
+
+def _with_head(base: Checkpoint, config: ResNetConfig, head: Head) -> Mapping[str, Tensor]:
+    return {**body(base), "fc.weight": head.weight, "fc.bias": head.bias}
+
+
+# -- learning ----------------------------------------------------------------------------------------------------------
+
+
+def _baseline(job: Job, read: Read, began: float) -> Generator[Event, None, Head | None]:
+    """A regression on the features; None where the base knows nothing."""
+    if not len(read.features):
+        return None
+    yield Started("baseline")
+    head = fit_baseline(read.features, read.targets, len(job.dataset.classes), _copies(job, read), job.recipe.seed)
+    right = (head.logits(read.val_features).argmax(1) == read.val_targets).sum()
+    yield Baseline(Share(int(right), len(read.val_targets)), head.strength, time.monotonic() - began)
+    return head
+
+
+def _copies(job: Job, read: Read) -> list[tuple[int, ...]]:
+    """Groups of copies, as indices into the photos that are learnt from."""
+    place = {index: number for number, index in enumerate(read.kept)}
+    found = [tuple(place[index] for index in group if index in place) for group in groups(job.dataset)]
+    return [group for group in found if len(group) > 1]
+
+
+def _views(job: Job, base: Checkpoint, read: Read, head: Head, device: torch.device) -> Generator[Event, None, Head]:
+    """The head fitted again, on some random views of each photo beside the plain one."""
+    count = len(read.photos)
+    total = count * (job.recipe.views - 1)
+    if not total:
+        return head
+    yield Started("views", total)
+    classifier = replace(
+        base, config=base.config.with_classes(0), state_dict=body(base), label_names=()
+    ).classifier(device)  # fmt: skip
+    generator = torch.Generator().manual_seed(job.recipe.seed)
+    began, views = time.monotonic(), [read.features]
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        for number in range(1, job.recipe.views):
+            rows = []
+            for start in range(0, count, BATCH):
+                photos = [read.photos[index] for index in range(start, min(start + BATCH, count))]
+                drawn = [
+                    random_view(one.shape[0], one.shape[1], generator, (job.recipe.min_scale, 1.0)) for one in photos
+                ]
+                pieces = cut_all(photos, drawn, base.preprocess.size, pool)
+                rows.append(classifier.pooled(list(pieces.numpy())))
+                done = (number - 1) * count + start + len(photos)
+                yield Advanced("views", done, total, done / max(time.monotonic() - began, 1e-6))
+            views.append(torch.cat(rows))
+    yield Started("baseline")
+    return fit_head(torch.stack(views), read.targets, len(job.dataset.classes), head.strength)
+
+
+def _fit(
+    job: Job,
+    base: Checkpoint,
+    read: Read,
+    baseline: Head | None,
+    device: torch.device,
+    began: float,
+    stop: Callable[[], bool],
+) -> Iterator[Event]:
+    """The network with a head; it begins with the baseline's, so that the first steps don't shake what is below.
+
+    References:
+        Kumar et al., https://arxiv.org/abs/2202.10054
+    """
+    config = base.config.with_classes(len(job.dataset.classes))
+    torch.manual_seed(job.recipe.seed)
+    network = ResNet(config)
+    fresh = {key: value for key, value in network.state_dict().items() if key.startswith("fc.")}
+    state = {**body(base), **fresh}
+    if baseline is not None and job.recipe.method != "tutorial":
+        state = dict(_with_head(base, config, baseline))
+    network.load_state_dict(state)
+    data = FitData(
+        read.photos, read.targets, read.crops, read.val_targets, job.dataset.classes, base.preprocess, read.eval_s
+    )
+    seconds = None
+    if job.recipe.minutes is not None:
+        seconds = 60 * job.recipe.minutes - (time.monotonic() - began) - 2 * read.eval_s - RESERVE_S
+    yield from fit(network, data, job.recipe, device, seconds=seconds, folder=job.state, stop=stop)
+
+
+def _curve(event: Epoch) -> dict[str, float | None]:
+    return {
+        "epoch": event.number, "train_loss": event.train_loss, "val_loss": event.val_loss,
+        "val_accuracy": event.val_accuracy, "learning_rate": event.learning_rate, "seconds": event.seconds,
+    }  # fmt: skip

@@ -1,0 +1,118 @@
+"""The last phase of a run: what was learnt is measured as it will be written, and written with all that is known."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from resnet.classifier import Classifier
+from resnet.config import ResNetConfig
+from train.baseline import Head
+from train.card import CardFacts, card
+from train.dataset import Dataset
+from train.job import Job
+from train.reading import Read
+from train.recipe import Recipe
+from train.report import Report, report
+from train.unpack import disk_refusal
+from weights.checkpoint import Checkpoint, Source, write_folder
+
+METRICS, CARD = "metrics.json", "README.md"
+
+
+def measure(
+    job: Job,
+    base: Checkpoint,
+    read: Read,
+    config: ResNetConfig,
+    state: Mapping[str, Tensor],
+    baseline: Head | None,
+    device: torch.device,
+) -> tuple[Report, Tensor, Mapping[str, Tensor]]:
+    """What is written is what is measured: matrices are rounded to fp16 first."""
+    rounded = {key: value.half().float() if value.ndim > 1 else value for key, value in state.items()}
+    checkpoint = Checkpoint(config, rounded, base.preprocess, tuple(job.dataset.classes))
+    classifier: Classifier = checkpoint.classifier(device)
+    logits = torch.cat([
+        classifier.logits(read.crops[start : start + 64]) for start in range(0, len(read.crops), 64)
+    ]) if read.crops else torch.empty(0, len(job.dataset.classes))  # fmt: skip
+    majority = Counter(read.targets.tolist()).most_common(1)[0][0]
+    beside = None if baseline is None or job.recipe.method == "head" else baseline.logits(read.val_features)
+    found = report(
+        logits, read.val_targets, job.dataset.classes, read.val_names, majority_train=majority, baseline_logits=beside,
+        seed=job.recipe.seed,
+    )  # fmt: skip
+    return found, logits, rounded
+
+
+def rank(found: Report) -> tuple[int, float]:
+    return found.accuracy.right, -found.calibration.before.log_loss
+
+
+def write(
+    job: Job,
+    base: Checkpoint,
+    config: ResNetConfig,
+    found: Report,
+    state: Mapping[str, Tensor],
+    read: Read,
+    curves: Sequence[Mapping[str, float | None]],
+    seconds: float,
+    device: torch.device,
+) -> None:
+    provenance = {
+        "base": base.source.name, "repo": base.source.repo, "commit": base.source.commit, "data": job.dataset.name,
+        "recipe": asdict(job.recipe),
+    }  # fmt: skip
+    checkpoint = Checkpoint(
+        config, state, base.preprocess, tuple(job.dataset.classes), found.calibration.temperature, found.rule,
+        license=base.license, source=Source(job.name), raw_config={"resnet_demo": {"provenance": provenance}},
+    )  # fmt: skip
+    facts = CardFacts(
+        job.name or job.dataset.name, checkpoint.architecture, config.num_parameters, base.preprocess.size, found,
+        job.dataset.name, _counts(job, read), job.recipe.method, _settings(job.recipe), job.command,
+        device_name(device), seconds, _duplicates(job.dataset), read.skipped, curves,
+        None if job.recipe.method == "scratch" else base.source.name or None, base.source.repo, base.source.commit,
+        base.license,
+    )  # fmt: skip
+    try:
+        write_folder(checkpoint, job.out)
+        (job.out / METRICS).write_text(json.dumps(found.to_json(), indent=1, ensure_ascii=False) + "\n", "utf-8")
+        (job.out / CARD).write_text(card(facts), "utf-8")
+    except OSError as error:
+        raise disk_refusal(error, job.out.name) from None
+
+
+def _settings(recipe: Recipe) -> dict[str, object]:
+    return {
+        key.replace("_", " "): value for key, value in asdict(recipe).items() if key != "method" and value is not None
+    }
+
+
+def _counts(job: Job, read: Read) -> dict[str, dict[str, int]]:
+    names = job.dataset.classes
+    parts = {"train": read.targets, "val": read.val_targets}
+    return {
+        part: dict(zip(names, np.bincount(targets, minlength=len(names)).tolist(), strict=True))
+        for part, targets in parts.items()
+    }
+
+
+def _duplicates(dataset: Dataset) -> dict[str, int]:
+    found = {"exact": len(dataset.report.exact), "near": len(dataset.report.near)}
+    return {kind: count for kind, count in found.items() if count}
+
+
+def device_name(device: torch.device) -> str:
+    """What computes, in words."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{platform.machine()} CPU, {os.cpu_count()} cores"

@@ -1,0 +1,51 @@
+"""The state of a training on disk: written in one go, so that whatever happens there is a whole one, old or new."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from resnet.errors import Refusal
+
+STATE = "state.pt"
+
+
+def write_state(folder: Path, state: dict[str, Any]) -> bool:
+    """Replace the state in a folder; False, with the old one still there, if the disk is full or can't be written."""
+    unfinished = folder / f"{STATE}.part"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with unfinished.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(folder / STATE)
+    except (OSError, RuntimeError):  # torch says RuntimeError of a disk that is full in the middle
+        unfinished.unlink(missing_ok=True)
+        return False
+    return True
+
+
+def read_state(folder: Path, device: torch.device) -> dict[str, Any] | None:
+    """The state in a folder; None if there is none. Nothing but tensors, numbers and texts is ever unpickled.
+
+    Raises:
+        Refusal: if it is damaged.
+    """
+    path = folder / STATE
+    if not path.is_file():
+        return None
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+        if not isinstance(state, dict):
+            raise ValueError("no mapping")
+    except (OSError, ValueError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
+        raise Refusal(
+            "state.broken", "The saved state in {name} can't be read; delete {file} and train from the start.",
+            name=folder.name, file=STATE,
+        ) from error  # fmt: skip
+    return state
