@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ def write_state(folder: Path, state: dict[str, Any]) -> bool:
             os.fsync(file.fileno())
         unfinished.replace(folder / STATE)
     except (OSError, RuntimeError):  # torch says RuntimeError of a disk that is full in the middle
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
         return False
     return True
 

@@ -1,0 +1,42 @@
+"""Run as a process of its own, to be killed: a small training that says how far it is."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from resnet.config import ResNetConfig
+from resnet.network import ResNet
+from resnet.preprocess import Preprocess
+from train.drawn import draw
+from train.events import Step
+from train.ingest import ingest
+from train.job import Job
+from train.recipe import choose
+from train.run import run
+from train.split import split
+from weights.checkpoint import Checkpoint, Source
+
+
+def main(out: Path, state: Path) -> None:
+    """Train for three epochs; the weights are the same each time."""
+    with tempfile.TemporaryDirectory() as folder:
+        draw(Path(folder), per_class=6)
+        dataset = ingest(Path(folder))
+        torch.manual_seed(7)
+        config = ResNetConfig("basic", (1, 1, 1, 1), include_top=False)
+        base = Checkpoint(config, ResNet(config).state_dict(), Preprocess(size=64), (), source=Source("tiny"))
+        parts = split(dataset, 0.3)
+        recipe = choose("all", len(parts.train), epochs=3, batch_size=8)
+        for event in run(Job(dataset, parts, base, recipe, out, state, torch.device("cpu"))):
+            if isinstance(event, Step):
+                print("step", event.epoch, event.progress, flush=True)
+                time.sleep(0.05)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

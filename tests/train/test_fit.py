@@ -1,0 +1,240 @@
+"""The training loop: what learns, what stays, what is the same again, and what happens when something goes wrong."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from resnet.errors import Refusal
+from resnet.network import ResNet
+from train.events import Baseline, BatchHalved, Epoch, Event, Finished, Fitted, Step
+from train.fit import _optimizer, rate
+from train.job import Job
+from train.methods import METHODS, freeze
+from train.recipe import choose
+from train.run import run
+from train.state import STATE, read_state, write_state
+from weights.checkpoint import Checkpoint, read_folder
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def of_kind(events: list[Event], kind: type[Any]) -> list[Any]:
+    return [event for event in events if isinstance(event, kind)]
+
+
+def weights(events: list[Event]) -> Mapping[str, Tensor]:
+    (fitted,) = of_kind(events, Fitted)
+    return fitted.state_dict  # type: ignore[no-any-return]
+
+
+def same(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
+    return set(one) == set(other) and all(torch.equal(one[key], other[key]) for key in one)
+
+
+@pytest.mark.parametrize("method", [one for one in METHODS if one != "head"])
+def test_what_learns_changes_and_nothing_else(method: str, make_job: Callable[..., Job], tiny: Checkpoint) -> None:
+    events = list(run(make_job(method, epochs=1, image_size=64)))
+    learnt = weights(events)
+    free = {"last-stage": ("layer4", "fc")}.get(method)
+    for key, value in tiny.state_dict.items():
+        if key.endswith("num_batches_tracked"):
+            continue
+        changed = not torch.equal(value, learnt[key])
+        if free and key.split(".")[0] not in free:
+            assert not changed, key
+        elif key.endswith(("running_mean", "running_var")):
+            assert changed == (method in ("scratch", "tutorial")), key
+        else:
+            assert changed or method == "scratch", key
+    assert learnt["fc.weight"].shape == (4, 512)
+
+
+def test_it_learns_to_tell_shapes_apart(make_job: Callable[..., Job]) -> None:
+    settings = {"learning_rate": 2e-3, "batch_statistics": True, "label_smoothing": 0.0, "min_scale": 0.6}
+    events = list(run(make_job("all", epochs=8, **settings)))
+    epochs = of_kind(events, Epoch)
+    assert epochs[-1].train_loss < 0.8 * epochs[0].train_loss
+    (finished,) = of_kind(events, Finished)
+    (baseline,) = of_kind(events, Baseline)
+    assert finished.report.accuracy.right >= baseline.accuracy.right
+    best = max(epochs, key=lambda one: (one.val_accuracy, -one.val_loss))
+    assert of_kind(events, Fitted)[0].epoch == best.number and best.best
+    steps = of_kind(events, Step)
+    assert [one.progress for one in steps] == sorted(one.progress for one in steps)
+    assert steps[-1].progress > 0.9 and steps[-1].eta_s < steps[3].eta_s
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_one_others(make_job: Callable[..., Job]) -> None:
+    first, again, other = (weights(list(run(make_job("all", seed=seed)))) for seed in (3, 3, 4))
+    assert same(first, again) and not same(first, other)
+
+
+def test_an_interrupted_run_goes_on_to_the_same_weights(make_job: Callable[..., Job], tmp_path: Path) -> None:
+    whole = weights(list(run(make_job("all", epochs=3))))
+    state = tmp_path / "state"
+    interrupted = run(make_job("all", epochs=3, state=state))
+    for event in interrupted:
+        if isinstance(event, Step) and event.epoch == 2:
+            interrupted.close()  # in the middle of the second epoch, which is begun again
+            break
+    assert (state / STATE).is_file()
+    events = list(run(make_job("all", epochs=3, state=state)))
+    assert [one.number for one in of_kind(events, Epoch)] == [2, 3]
+    assert same(whole, weights(events))
+
+
+def test_killed_and_resumed_in_another_process(tmp_path: Path) -> None:
+    """kill -9 in the middle of an epoch; the process that goes on ends with the weights of an undisturbed one."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "2", "PYTHONPATH": str(ROOT)}
+
+    def start(out: str, state: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "tests.train.killed", str(tmp_path / out), str(tmp_path / state)]
+        return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+
+    undisturbed = start("whole", "state-whole")
+    assert undisturbed.wait(120) == 0
+    victim = start("other", "state")
+    assert victim.stdout is not None
+    for line in victim.stdout:
+        if line.startswith("step 2 "):
+            os.kill(victim.pid, signal.SIGKILL)
+            break
+    assert victim.wait(30) == -signal.SIGKILL
+    assert not (tmp_path / "other").exists() and (tmp_path / "state" / STATE).is_file()
+    resumed = start("other", "state")
+    assert resumed.stdout is not None
+    output = resumed.stdout.read()
+    assert resumed.wait(120) == 0 and "step 1 " not in output
+    assert same(*(read_folder(tmp_path / name).state_dict for name in ("whole", "other")))
+
+
+def test_stopping_keeps_the_best_so_far(make_job: Callable[..., Job]) -> None:
+    events: list[Event] = []
+    for event in run(make_job("all", epochs=50), lambda: bool(of_kind(events, Epoch))):
+        events.append(event)
+    (fitted,), (finished,) = of_kind(events, Fitted), of_kind(events, Finished)
+    assert fitted.why == finished.why == "stopped" and len(of_kind(events, Epoch)) <= 2
+    assert (finished.folder / "model.safetensors").is_file()
+
+
+def test_stopped_before_anything_was_learnt_the_baseline_is_the_model(make_job: Callable[..., Job]) -> None:
+    events = list(run(make_job("all"), lambda: True))
+    (finished,) = of_kind(events, Finished)
+    assert finished.kept == "baseline" and not of_kind(events, Step)
+    with pytest.raises(Refusal, match="before there was a model"):
+        list(run(make_job("scratch"), lambda: True))
+
+
+@pytest.mark.parametrize("minutes", [0.2, 0.35])
+def test_a_time_budget_is_kept(minutes: float, make_job: Callable[..., Job]) -> None:
+    began = time.monotonic()
+    events = list(run(make_job("all", epochs=None, minutes=minutes, patience=10_000)))
+    taken = time.monotonic() - began
+    assert 0.75 * 60 * minutes < taken < 1.1 * 60 * minutes
+    assert of_kind(events, Step)[-1].learning_rate < 0.2 * max(one.learning_rate for one in of_kind(events, Step))
+
+
+def test_patience_ends_it_early(make_job: Callable[..., Job]) -> None:
+    events = list(run(make_job("all", epochs=40, patience=2, learning_rate=1e-7, ema=0)))
+    (fitted,) = of_kind(events, Fitted)
+    assert fitted.why == "patience" and len(of_kind(events, Epoch)) < 40
+
+
+def test_a_full_disk_ends_it_with_the_best_so_far(make_job: Callable[..., Job], tmp_path: Path) -> None:
+    (tmp_path / "state").write_bytes(b"a file where a folder should be")
+    events = list(run(make_job("all", epochs=5, state=tmp_path / "state")))
+    (fitted,), (finished,) = of_kind(events, Fitted), of_kind(events, Finished)
+    assert fitted.why == "disk" and fitted.epoch == 1 and finished.folder.is_dir()
+
+
+class Narrow(nn.Module):
+    """Stands before the first layer and has memory for three photos."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training and len(x) > 3:
+            raise torch.OutOfMemoryError(f"{len(x)} photos")
+        return x
+
+
+def test_too_little_memory_halves_what_is_computed_at_a_time(
+    make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The step stays the same, so the weights come out nearly the same as with enough memory."""
+    whole = weights(list(run(make_job("all", epochs=1))))
+    narrow = Narrow()
+    forward = ResNet.forward_features
+    monkeypatch.setattr(ResNet, "forward_features", lambda self, x: forward(self, narrow(x) if self.training else x))
+    events = list(run(make_job("all", epochs=1)))
+    assert [one.at_a_time for one in of_kind(events, BatchHalved)] == [4, 2]
+    for key, value in weights(events).items():
+        torch.testing.assert_close(value, whole[key], atol=2e-4, rtol=2e-2)
+
+
+def test_the_tutorials_recipe_is_the_tutorials() -> None:
+    recipe = choose("tutorial", 2000)
+    assert (recipe.epochs, recipe.batch_size, recipe.learning_rate, recipe.image_size) == (3, 16, 1e-4, 224)
+    assert not recipe.one_cycle and not recipe.adamw and recipe.min_scale == 0.08 and not recipe.ema
+    assert not recipe.label_smoothing and not recipe.colour and not recipe.mixup and recipe.batch_statistics
+
+
+def test_learning_rates_fall_towards_the_stem_and_vectors_do_not_decay(tiny: Checkpoint) -> None:
+    built = ResNet(tiny.config.with_classes(4))
+    freeze(built, "all")
+    optimizer = _optimizer(built, choose("all", 100, learning_rate=1e-3))
+    rates = {id(one): group for group in optimizer.param_groups for one in group["params"]}
+    assert len(rates) == len(list(built.parameters())), "each in one group"
+
+    def of(path: str) -> float:
+        return float(rates[id(built.get_parameter(path))]["largest"])
+
+    order = [of("conv1.weight"), of("layer1.0.conv1.weight"), of("layer4.0.conv1.weight"), of("fc.weight")]
+    assert order == sorted(order) and len(set(order)) == 4 and order[2] == 1e-3
+    for path, parameter in built.named_parameters():
+        assert (rates[id(parameter)]["weight_decay"] > 0) == (parameter.ndim > 1), path
+
+
+def test_one_cycle_rises_once_and_falls_once() -> None:
+    values = [rate(step / 1000) for step in range(1001)]
+    top = values.index(max(values))
+    assert values[:top] == sorted(values[:top]) and values[top:] == sorted(values[top:], reverse=True)
+    assert max(values) == pytest.approx(1) and values[-1] == pytest.approx(1e-3) and 200 < top < 300
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [{"batch_size": 1}, {"minutes": 0}, {"learning_rate": 100}, {"epochs": 0}, {"image_size": 31}, {"seed": -1}],
+)
+def test_a_setting_outside_its_range_is_named(setting: dict[str, Any]) -> None:
+    with pytest.raises(Refusal, match="it must be from"):
+        choose("all", 100, **setting)
+
+
+def test_unknown_methods_and_settings() -> None:
+    with pytest.raises(Refusal, match="choose one of head"):
+        choose("lora", 100)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="dropout"):
+        choose("all", 100, dropout=0.1)
+
+
+def test_a_state_is_whole_or_not_there(tmp_path: Path) -> None:
+    assert read_state(tmp_path, torch.device("cpu")) is None
+    assert write_state(tmp_path, {"numbers": [1], "tensor": torch.ones(3)})
+    found = read_state(tmp_path, torch.device("cpu"))
+    assert found and found["numbers"] == [1] and torch.equal(found["tensor"], torch.ones(3))
+    assert [file.name for file in tmp_path.iterdir()] == [STATE]
+    data = (tmp_path / STATE).read_bytes()
+    for broken in (b"", b"x" * 100, data[: len(data) // 2]):
+        (tmp_path / STATE).write_bytes(broken)
+        with pytest.raises(Refusal, match="can't be read"):
+            read_state(tmp_path, torch.device("cpu"))
