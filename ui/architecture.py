@@ -17,7 +17,7 @@ from resnet.summary import STAGE_NAMES, parts
 from train.methods import METHODS
 from ui.blueprint import inside_svg, network_svg, shape_text
 from ui.calculator import calculator
-from ui.components import AsTyped, PhotoInput
+from ui.components import AsChosen, AsPicked, AsTyped, PhotoInput
 from ui.costs import totals
 from ui.layer_table import table
 from ui.listing import LISTING_JS
@@ -68,12 +68,12 @@ def build(models: Models, ready: gr.State) -> None:
     """
     variants: list[Any] = [*VARIANTS, (label("arch.loaded"), LOADED)]
     with gr.Row(equal_height=True):
-        variant = gr.Dropdown(variants, value=START, label=label("arch.variant"), min_width=200, elem_id="variant")
-        second = gr.Dropdown(
+        variant = AsChosen(variants, value=START, label=label("arch.variant"), min_width=200, elem_id="variant")
+        second = AsChosen(
             [(label("arch.alone_choice"), ""), *variants], value="", label=label("arch.second"), min_width=200,
             elem_id="second",
         )  # fmt: skip
-        method = gr.Dropdown(
+        method = AsChosen(
             [(label("arch.method_none"), ""), *((label(f"method.{key}"), one) for one, key in METHOD_KEYS.items())],
             value="", label=label("arch.method"), min_width=200, elem_id="method",
         )  # fmt: skip
@@ -102,7 +102,7 @@ def build(models: Models, ready: gr.State) -> None:
     fields = [variant, second, method, ready, size, v1]
 
     def networks(name: str, other: str, how: str, loaded: str | None, side: object, strides: bool) -> list[Chosen]:
-        return [choose(models, one, loaded, strides, side, how) for one in (name, other) if one]
+        return [choose(models, one, loaded, strides, side, how) for one in (name, *([other] if other else []))]
 
     @refusing(5)
     def show(*values: Any) -> tuple[Any, ...]:
@@ -288,7 +288,7 @@ def _photo_inside(models: Models, ready: gr.State) -> None:
                 label=label("photo.label"), sources=["upload", "clipboard"], image_mode=None, type="filepath",
                 height=240, elem_id="inside-photo", buttons=[],
             )  # fmt: skip
-            stage = gr.Radio(
+            stage = AsPicked(
                 [(STAGE_NAMES[one], one) for one in STAGES], value="layer4", label=label("arch.stage"), elem_id="stage"
             )
             filters = gr.HTML(elem_id="filters", apply_default_css=False)

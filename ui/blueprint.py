@@ -185,7 +185,7 @@ def inside_svg(layers: Sequence[LayerFacts], title: str) -> str:
     )
     tip = '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
     return (
-        f'<svg class="inside" viewBox="-80 0 480 {plus + 88:.0f}" role="img" aria-label="{html.escape(title)}">'
+        f'<svg class="inside" viewBox="-40 0 400 {plus + 88:.0f}" role="img" aria-label="{html.escape(title)}">'
         f'{tip}<path d="M0 0L8 4L0 8z"/></marker></defs>{"".join(drawn)}</svg>'
     )
 

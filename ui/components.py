@@ -42,3 +42,21 @@ class AsTyped(gr.Slider, metaclass=_NoStub):
 
     def preprocess(self, payload: Any) -> Any:
         return payload
+
+
+class AsChosen(gr.Dropdown, metaclass=_NoStub):
+    """A list whose choice reaches us as it came, so that we can say what there is no such thing of."""
+
+    is_template = True
+
+    def preprocess(self, payload: Any) -> Any:
+        return payload
+
+
+class AsPicked(gr.Radio, metaclass=_NoStub):
+    """The same, where all choices are shown."""
+
+    is_template = True
+
+    def preprocess(self, payload: Any) -> Any:
+        return payload

@@ -56,7 +56,7 @@ def choose(models: Models, name: str, loaded: str | None, v1: bool, side: object
     )
     if method and method not in METHODS:
         raise Refusal(
-            "arch.method", "There is no way to train called {name}; choose one of the list.", name=repr(method)
+            "arch.method", "There is no way to train called {name}; choose one of the list.", name=repr(method)[:40]
         )
     config = config_of(models, name, loaded, v1)
     shown = loaded.rsplit("/", 1)[-1] if name == LOADED and loaded else name
@@ -84,8 +84,8 @@ def config_of(models: Models, name: str, loaded: str | None, v1: bool) -> ResNet
         if not loaded:
             raise Refusal("arch.none_loaded", "No model is ready in Classify; choose one there, or a variant here.")
         return models.get(loaded).checkpoint.config
-    if name not in VARIANTS:
-        raise Refusal("arch.unknown", "There is no variant {name}; choose one of the list.", name=repr(name))
+    if not isinstance(name, str) or name not in VARIANTS:
+        raise Refusal("arch.unknown", "There is no variant {name}; choose one of the list.", name=repr(name)[:40])
     config = VARIANTS[name]
     return replace(config, stride_in_1x1=True) if v1 and config.block == "bottleneck" else config
 
@@ -98,7 +98,7 @@ def whole(value: object, code: str, sentence: str, least: int, most: int, step: 
     """
     number = value if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
     if not least <= number <= most or number % step:  # NaN is in no range
-        shown = f"{value:g}" if isinstance(value, int | float) else repr(value)[:40] if value else "…"
+        shown = f"{value:g}" if isinstance(value, float) else "…" if value in (None, "") else repr(value)[:40]
         raise Refusal(code, sentence, value=shown, least=least, most=most)
     return int(number)
 

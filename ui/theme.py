@@ -236,12 +236,17 @@ svg.inside .plus { fill: none; stroke: var(--body-text-color); }
 svg.inside marker path { fill: var(--body-text-color); }
 .explanations { display: grid; grid-template-columns: repeat(auto-fit, minmax(270px, 1fr)); gap: 12px;
   margin-top: 8px; }
-.links a { margin-right: 12px; }
+.links a { margin-right: 12px; color: var(--link-text-color); text-decoration: underline; }
+#v1 { min-width: min(320px, 100%) !important; } /* Gradio's own ignores what it was asked for */
 .summary { margin: 4px 2px; }
+@media (max-width: 1023px) { /* lying, the drawing's words would be too small to read */
+  svg.blueprint.down { display: block; max-width: 330px; } svg.blueprint.across { display: none; }
+  .readout { min-height: 3em; } /* as many lines as its facts may take */
+}
 @media (max-width: 640px) {
+  .readout { min-height: 6em; }
   .masthead { gap: 12px; } .masthead svg { width: 40px; height: 40px; } .masthead h1 { font-size: 1.25rem; }
   .answer { font-size: 1.4rem; } .card { padding: 14px; }
-  svg.blueprint.down { display: block; max-width: 330px; } svg.blueprint.across { display: none; }
   .classes li { grid-template-columns: 1fr auto; } .classes .thumbs { grid-column: 1 / -1; }
   .classes .track { grid-column: 1 / -1; }
   .opened, .inside-photo { grid-template-columns: minmax(0, 1fr); }
