@@ -308,7 +308,7 @@ def _photo_inside(models: Models, ready: gr.State) -> None:
 
     @refusing(1)
     def show_filters(name: str | None) -> str:
-        return filters_card(models.get(name).filters, name) if name else ""
+        return filters_card(models.get(name).filters, models.title(name)) if name else ""
 
     gr.on(
         [photo.change, stage.change, ready.change], show, [photo, ready, stage], maps, trigger_mode="always_last",

@@ -32,11 +32,15 @@ log = logging.getLogger(__name__)
 MAX_TOP_K = 10
 
 
-def build(models: Models, default_model: str) -> gr.State:
-    """Draw the tab inside of the current Blocks and connect it; returns the name of the model that is ready."""
+def build(models: Models, default_model: str) -> tuple[gr.State, gr.Dropdown]:
+    """Draw the tab inside of the current Blocks and connect it.
+
+    Returns:
+        The name of the model that is ready, and the list of models.
+    """
     with gr.Row(equal_height=True):
         model = gr.Dropdown(
-            choices=_choices(models.trusted),
+            choices=model_choices(models.trusted),
             value=default_model,
             label=label("model.label"),
             info=label("model.info"),
@@ -109,7 +113,7 @@ def build(models: Models, default_model: str) -> gr.State:
         classify_all, [files, ready, top_k], [summary, table, download], show_progress_on=[summary],
         concurrency_limit=2, concurrency_id="many", api_visibility="private",
     )  # fmt: skip
-    return ready
+    return ready, model
 
 
 def _choice(choices: list[object]) -> Callable[[], bool]:
@@ -119,7 +123,7 @@ def _choice(choices: list[object]) -> Callable[[], bool]:
     return lambda: choices == [mine]
 
 
-def _choices(trusted: tuple[str, ...]) -> list[tuple[str, str]]:
+def model_choices(trusted: tuple[str, ...]) -> list[tuple[str, str]]:
     """The list's lines: group, name, parameters, download, licence, accuracy."""
     lines = [(name, name) for name in trusted if name not in CATALOG and name != FLOWERS]
     for entry in entries():
@@ -178,7 +182,7 @@ async def _load(models: Models, name: str, top_k: int) -> AsyncIterator[tuple[An
     try:
         load = models.start(name)
         while not load.future.done():
-            yield _loading(name, load), None, gr.skip()
+            yield _loading(models.title(name), load), None, gr.skip()
             await asyncio.sleep(0.1)
         found = load.future.result()
     except Refusal as refusal:
@@ -192,14 +196,14 @@ async def _load(models: Models, name: str, top_k: int) -> AsyncIterator[tuple[An
     yield _facts(found), name, gr.update(maximum=most, value=min(top_k, most))
 
 
-def _loading(name: str, load: Load) -> str:
+def _loading(title: str, load: Load) -> str:
     """How far a download is, once its size is known."""
-    text, bar = both("facts.loading", name=name), ""
+    text, bar = both("facts.loading", name=title), ""
     if load.total:
         text += both("facts.progress", done=f"{load.done / 1e6:.0f}", total=f"{load.total / 1e6:.0f}")
         share = 100 * load.done / load.total
         bar = (
-            f'<span class="track" role="progressbar" aria-valuenow="{share:.0f}" aria-label="{html.escape(name)}">'
+            f'<span class="track" role="progressbar" aria-valuenow="{share:.0f}" aria-label="{html.escape(title)}">'
             f'<span class="fill" style="width:{share:.1f}%"></span></span>'
         )
     return f'<div class="facts"><span>{text}</span>{bar}</div>'

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,13 @@ from train.edits import Edit
 from train.ingest import ingest
 from train.unlike import unlike
 from train.writing import write_zip
+from ui import run_part
+from ui.classify import model_choices
 from ui.dataset_view import EDIT_JS, dataset_card
+from ui.models import Models
 from ui.texts import alert, both, label, sentence
 from ui.visits import IDLE_S, Visit, Visits
+from weights.catalog import FLOWERS
 
 log = logging.getLogger(__name__)
 
@@ -29,26 +33,20 @@ STORAGE_KEY = "resnet-visit"
 DRAWN = "drawn-shapes"
 
 
-@dataclass(frozen=True)
-class DataParts:
-    """Components of the upper half of the tab, which other parts listen to."""
-
-    notice: gr.HTML
-    report: gr.HTML
-
-
 def visit_key() -> gr.BrowserState:
     """Where a browser keeps the key of its visit; outside of all tabs, as a tab that is not open has no state."""
     # The secret that Gradio makes for it is one of this process, as the visits are.
     return gr.BrowserState(None, storage_key=STORAGE_KEY)
 
 
-def build(visits: Visits, key: gr.BrowserState, max_upload: str) -> DataParts:
+def build(visits: Visits, models: Models, key: gr.BrowserState, model_list: gr.Dropdown, max_upload: str) -> None:
     """Draw the tab inside of the current Blocks.
 
     Args:
         visits: who is here and what they have.
+        models: where bases come from and own models go.
         key: of the visit; see `visit_key`.
+        model_list: Classify's, which gets the visitor's own models.
         max_upload: the largest file that the page takes, in words.
     """
     with gr.Row():
@@ -65,6 +63,8 @@ def build(visits: Visits, key: gr.BrowserState, max_upload: str) -> DataParts:
     with gr.Row():
         pack = gr.Button(label("data.pack"), size="sm", visible=False, elem_id="pack-dataset")
         packed = gr.DownloadButton(label("data.cleaned"), size="sm", visible=False, elem_id="cleaned")
+
+    mistakes, of_runs = run_part.build(visits, models, key, model_list)
 
     outputs = [key, notice, report, pack, packed]
 
@@ -88,7 +88,9 @@ def build(visits: Visits, key: gr.BrowserState, max_upload: str) -> DataParts:
 
     def forget(mine: object) -> tuple[Any, ...]:
         visits.close(mine)
-        return None, f'<p class="hint">{both("data.removed")}</p>', _no_data(), *_packing(None), None
+        gone = f'<p class="hint">{both("data.removed")}</p>'
+        models_left = gr.update(choices=model_choices(models.trusted), value=FLOWERS)
+        return None, gone, _no_data(), *_packing(None), None, *run_part.nothing(models_left)
 
     def restore(mine: object) -> tuple[Any, ...]:
         visit = visits.find(mine)
@@ -114,9 +116,9 @@ def build(visits: Visits, key: gr.BrowserState, max_upload: str) -> DataParts:
     archive.upload(upload, [archive, key], outputs, **data)
     example.click(draw_one, key, outputs, **data)
     report.select(edit, key, outputs, trigger_mode="multiple", show_progress="hidden", **private)
-    remove.click(forget, key, [*outputs, archive], show_progress="hidden", **private)
+    mistakes.select(edit, key, outputs, trigger_mode="multiple", show_progress="hidden", **private)
+    remove.click(forget, key, [*outputs, archive, *of_runs], show_progress="hidden", **private)
     pack.click(pack_zip, key, [notice, packed], **data)
-    return DataParts(notice, report)
 
 
 def _answered(visit: Visit, act: Callable[[], None]) -> tuple[Any, ...]:

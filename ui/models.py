@@ -6,6 +6,7 @@ import threading
 from collections import OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor
 from resnet.classifier import Classifier
 from resnet.errors import Refusal
 from weights.catalog import CATALOG
-from weights.checkpoint import Checkpoint
+from weights.checkpoint import Checkpoint, read_folder
 from weights.hub import Hub
 from weights.load import load as load_checkpoint
 
@@ -74,6 +75,7 @@ class Models:
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(MAX_LOADING, thread_name_prefix="load")
         self._ready: OrderedDict[str, Loaded] = OrderedDict()
+        self._own: dict[str, tuple[Path, str]] = {}
         self._loading: dict[str, Load] = {}
 
     def start(self, name: str) -> Load:
@@ -108,6 +110,23 @@ class Models:
         """
         return self.start(name).future.result()
 
+    def add(self, name: str, folder: Path, title: str) -> None:
+        """A visitor's own model. Its name is a secret, which opens it; its title is what the page shows instead."""
+        with self._lock:
+            self._own[name] = (folder, title)
+
+    def forget(self, name: str) -> None:
+        """A visitor's own model is gone."""
+        with self._lock:
+            self._own.pop(name, None)
+            self._ready.pop(name, None)
+
+    def title(self, name: str) -> str:
+        """What the page calls a model."""
+        with self._lock:
+            own = self._own.get(name)
+        return own[1] if own else name
+
     def _key(self, name: str) -> str:
         name = (name or "").strip()
         entry = CATALOG.get(name.removeprefix("timm/"))
@@ -115,7 +134,12 @@ class Models:
 
     def _load(self, key: str, load: Load) -> None:
         try:
-            checkpoint = load_checkpoint(key, hub=self.hub, progress=load.report, local=key in self.trusted)
+            with self._lock:
+                own = self._own.get(key)
+            if own:
+                checkpoint = read_folder(own[0], own[1])
+            else:
+                checkpoint = load_checkpoint(key, hub=self.hub, progress=load.report, local=key in self.trusted)
             classifier = checkpoint.classifier(self.device)
             side = checkpoint.preprocess.size
             # The first run prepares kernels; it should not be the visitor's.

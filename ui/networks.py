@@ -59,7 +59,7 @@ def choose(models: Models, name: str, loaded: str | None, v1: bool, side: object
             "arch.method", "There is no way to train called {name}; choose one of the list.", name=repr(method)[:40]
         )
     config = config_of(models, name, loaded, v1)
-    shown = loaded.rsplit("/", 1)[-1] if name == LOADED and loaded else name
+    shown = models.title(loaded).rsplit("/", 1)[-1] if name == LOADED and loaded else name
     return Chosen(shown, tuple(layers(config, size)), method, _learning(config, method or "all"))
 
 

@@ -6,10 +6,12 @@ from typing import Any
 
 import gradio as gr
 
-from ui import architecture, classify
+from ui import architecture, classify, finetune
+from ui.jobs import Jobs
 from ui.models import Models
 from ui.texts import both, label, translations
 from ui.theme import CSS, LOGO, theme
+from ui.visits import Visits
 from weights.catalog import FLOWERS
 
 #: Uploads are removed after an hour, looked for every ten minutes.
@@ -17,20 +19,25 @@ DELETE_CACHE_S = (600, 3600)
 MAX_UPLOAD = "500mb"
 
 
-def build(default_model: str = FLOWERS, models: Models | None = None) -> gr.Blocks:
+def build(default_model: str = FLOWERS, models: Models | None = None, visits: Visits | None = None) -> gr.Blocks:
     """The page.
 
     Args:
         default_model: what is chosen at first; as whoever starts the page named it, it may be a path.
         models: where models are loaded; made for `default_model` by default.
+        visits: what visitors have here; nothing by default.
     """
     models = models or Models(trusted=(default_model,))
+    visits = visits or Visits(Jobs(), forget_model=models.forget)
     with gr.Blocks(title="ResNet", analytics_enabled=False, delete_cache=DELETE_CACHE_S) as page:
         words = f"<h1>{both('header.title')}</h1><p>{both('header.sentence')}</p>"
         gr.HTML(f'<header class="masthead">{LOGO}<div>{words}</div></header>', apply_default_css=False)
+        visit = finetune.visit_key()
         with gr.Tabs():
             with gr.Tab(label("classify.tab"), id="classify"):
-                ready = classify.build(models, default_model)
+                ready, model_list = classify.build(models, default_model)
+            with gr.Tab(label("finetune.tab"), id="finetune"):
+                finetune.build(visits, models, visit, model_list, MAX_UPLOAD.replace("mb", " MB"))
             with gr.Tab(label("arch.tab"), id="architecture"):
                 architecture.build(models, ready)
     return page  # type: ignore[no-any-return]

@@ -223,6 +223,41 @@ button.small { border: 1px solid var(--block-border-color); border-radius: 6px; 
   cursor: pointer; margin-left: 4px; }
 button.small:hover { border-color: var(--primary-500); }
 .findings small { color: var(--body-text-color-subdued); }
+.run h3, .report h3, #mistakes h3, #runs h3 { font-size: 1rem; font-weight: 650; margin: 14px 0 6px; }
+.run h3:first-child { margin-top: 0; font-size: 1.05rem; } .run p { margin: 0 0 8px; line-height: 1.5; }
+.curves { display: grid; grid-template-columns: repeat(auto-fit, minmax(280px, 1fr)); gap: 14px; margin: 12px 0 4px; }
+.curves figure { margin: 0; } .curves figcaption { font-size: 0.875rem; color: var(--body-text-color-subdued); }
+.curves svg { display: block; width: 100%; } .curves text { font-size: 12px; fill: var(--body-text-color-subdued); }
+.curves .grid { stroke: var(--block-border-color); } .curves polyline { fill: none; stroke-width: 2; }
+.curves polyline.train { stroke: #6a76cf; } .curves polyline.val { stroke: var(--primary-600); stroke-width: 1.5; }
+.curves circle.val { fill: var(--primary-600); } .curves path.base { stroke: #d97706; stroke-dasharray: 5 4; }
+.dark .curves polyline.val { stroke: var(--primary-400); } .dark .curves circle.val { fill: var(--primary-400); }
+.key.base { border-top: 2px dashed #d97706; }
+.heat { border-collapse: separate; border-spacing: 3px; font-size: 0.9rem; }
+.heat th { font-weight: 500; padding: 2px 8px; text-align: left; max-width: 150px; overflow-wrap: anywhere; }
+.heat td { padding: 0; } .heat button { all: unset; box-sizing: border-box; min-width: 54px; padding: 9px 6px;
+  width: 100%; text-align: center; border-radius: 6px; cursor: pointer; font-variant-numeric: tabular-nums;
+  border: 2px solid transparent; background: color-mix(in srgb, var(--cell) var(--share), transparent); }
+.heat td.right { --cell: #7cc9a3; } .heat td.wrong { --cell: #f59ab0; }
+.dark .heat td.right { --cell: #1f6b48; } .dark .heat td.wrong { --cell: #8f2547; }
+.heat button[disabled] { cursor: default; color: var(--body-text-color-subdued); }
+.heat button[aria-expanded="true"], .heat button:focus-visible { border-color: var(--body-text-color); }
+.report .scroll { overflow-x: auto; } .cell-images { margin: 10px 0; }
+.cell-images img { display: inline-block; width: 64px; border-radius: 6px; margin: 0 4px 4px 0; }
+.reliability { display: flex; gap: 4px; align-items: flex-end; height: 130px; max-width: 460px; padding-bottom: 18px;
+  border-bottom: 1px solid var(--block-border-color); }
+.bin { position: relative; flex: 1; height: 100%; } .bin i { position: absolute; bottom: 0; left: 0; right: 0;
+  background: var(--primary-500); border-radius: 3px 3px 0 0; }
+.bin em { position: absolute; left: -2px; right: -2px; height: 2px; background: var(--body-text-color); }
+.bin small { position: absolute; bottom: -18px; left: 0; right: 0; text-align: center; font-size: 0.75rem; }
+.mistakes { list-style: none; margin: 10px 0 0; padding: 0; display: grid; gap: 18px;
+  grid-template-columns: repeat(auto-fill, minmax(290px, 1fr)); }
+.mistakes .pictures { grid-template-columns: 1fr 1fr; gap: 8px; margin: 0 0 6px; }
+.mistakes p { margin: 0 0 6px; font-size: 0.9rem; line-height: 1.45; overflow-wrap: anywhere; }
+.mistakes select { font: inherit; font-size: 0.85rem; padding: 2px 4px; border-radius: 6px; margin-left: 4px;
+  background: var(--input-background-fill); color: var(--body-text-color);
+  border: 1px solid var(--input-border-color); }
+:is(#run-notice, #run, #run-report, #mistakes, #runs):not(:has(*)) { display: none; }
 #data-notice:not(:has(*)) { display: none; }
 .opened { display: grid; grid-template-columns: 1fr minmax(260px, 420px); gap: 16px; align-items: start; }
 .opened h3, .explanations h3 { margin: 0 0 6px; font-size: 1.05rem; font-weight: 650; }

@@ -35,6 +35,11 @@ class Run:
     dataset: str
     images: int
 
+    @property
+    def model(self) -> str:
+        """The name under which its model is kept: as secret as the job."""
+        return f"run:{self.job}"
+
 
 @dataclass
 class Visit:
@@ -66,10 +71,18 @@ class Visits:
         jobs: where their runs are.
         idle_s: seconds without a look after which one is over.
         clock: what time it is, in seconds.
+        forget_model: told the name of each model of a visit that is over.
     """
 
-    def __init__(self, jobs: Jobs, idle_s: float = IDLE_S, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        jobs: Jobs,
+        idle_s: float = IDLE_S,
+        clock: Callable[[], float] = time.monotonic,
+        forget_model: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self.jobs = jobs
+        self._forget_model = forget_model
         self.idle_s = idle_s
         self._clock = clock
         self._visits: dict[str, Visit] = {}
@@ -102,6 +115,7 @@ class Visits:
         if visit is not None:
             for run in visit.runs:
                 self.jobs.forget(run.job)
+                self._forget_model(run.model)
             shutil.rmtree(visit.folder, ignore_errors=True)
 
     def sweep(self) -> None:

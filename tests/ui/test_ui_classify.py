@@ -9,7 +9,7 @@ import gradio as gr
 import pytest
 
 from ui import many
-from ui.classify import _choice, _choices
+from ui.classify import _choice, model_choices
 from ui.many import _shown, table
 from ui.models import Models
 from weights.catalog import CATALOG, FLOWERS
@@ -31,7 +31,7 @@ def test_names_are_shown_without_the_folders_of_the_server(name: str, shown: str
 
 
 def test_the_list_holds_the_shipped_model_and_the_catalogue() -> None:
-    lines = _choices(("flowers",))
+    lines = model_choices(("flowers",))
     assert [value for _, value in lines] == [FLOWERS, *CATALOG]
     for line, value in lines[1:]:
         entry = CATALOG[value]
@@ -40,7 +40,7 @@ def test_the_list_holds_the_shipped_model_and_the_catalogue() -> None:
 
 
 def test_a_path_given_at_the_start_comes_first_in_the_list() -> None:
-    assert _choices(("my/folder",))[0] == ("my/folder", "my/folder")
+    assert model_choices(("my/folder",))[0] == ("my/folder", "my/folder")
 
 
 def test_the_last_choice_wins() -> None:

@@ -1,0 +1,196 @@
+"""The lower half of the Fine-tune tab: settings, the run under way, and what came of it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import gradio as gr
+
+from resnet.errors import Refusal
+from train.methods import METHODS
+from train.recipe import Recipe
+from train.recipe import choose as choose_recipe
+from ui.classify import model_choices
+from ui.components import CountInput
+from ui.jobs import View
+from ui.models import Models
+from ui.report_view import REPORT_JS, mistakes_card, report_card
+from ui.texts import alert, both, label, sentence
+from ui.training import Result, panel, runs_table, work
+from ui.visits import Run, Visit, Visits
+from weights.catalog import FLOWERS
+
+log = logging.getLogger(__name__)
+
+#: Minutes that the slider offers.
+MINUTES = (1, 60)
+#: Seconds between two looks at a run, and at nothing but whether the visitor is still there.
+LOOK_S, STAY_S = 1.0, 60.0
+
+
+def build(
+    visits: Visits, models: Models, key: gr.BrowserState, model_list: gr.Dropdown
+) -> tuple[gr.HTML, Sequence[gr.Component]]:
+    """Draw it inside of the current tab.
+
+    Args:
+        visits: who is here and what they have.
+        models: where bases come from and own models go.
+        key: of the visit.
+        model_list: Classify's, which gets the visitor's own models.
+
+    Returns:
+        The gallery of mistakes, whose buttons edit the dataset; and what is emptied when the visit is over.
+    """
+    bases = [(line, name) for line, name in model_choices(models.trusted)]
+    with gr.Row(equal_height=True):
+        base = gr.Dropdown(
+            bases, value=FLOWERS, allow_custom_value=True, label=label("run.base"), info=label("run.base_info"),
+            scale=3, min_width=280, elem_id="base",
+        )  # fmt: skip
+        method = gr.Dropdown(
+            [(label(f"run.method_{one.replace('-', '_')}"), one) for one in METHODS], value="all",
+            label=label("run.method"), info=label("run.method_info"), scale=3, min_width=240, elem_id="transfer",
+        )  # fmt: skip
+        minutes = CountInput(
+            *MINUTES, value=5, step=1, label=label("run.minutes"), info=label("run.minutes_info"), scale=2,
+            min_width=200, elem_id="minutes",
+        )  # fmt: skip
+    with gr.Accordion(label("run.more"), open=False):
+        with gr.Row():
+            epochs = gr.Number(None, label=label("run.epochs"), precision=0, min_width=140)
+            batch_size = gr.Number(None, label=label("run.batch_size"), precision=0, min_width=140)
+            rate = gr.Number(None, label=label("run.rate"), min_width=140)
+            image_size = gr.Number(None, label=label("run.image_size"), precision=0, min_width=140)
+            share = gr.Slider(0.05, 0.5, value=0.2, step=0.05, label=label("run.share"), min_width=140)
+            seed = gr.Number(0, label=label("run.seed"), precision=0, min_width=140)
+        gr.HTML(f'<p class="hint">{both("run.more_hint")}</p>', apply_default_css=False)
+    with gr.Row():
+        start = gr.Button(label("run.start"), variant="primary", elem_id="start-run")
+        stop = gr.Button(label("run.stop"), visible=False, elem_id="stop-run")
+    notice = gr.HTML(elem_id="run-notice", apply_default_css=False)
+    progress = gr.HTML(elem_id="run", apply_default_css=False)
+    download = gr.DownloadButton(label("run.download"), visible=False, elem_id="model-zip")
+    report = gr.HTML(js_on_load=REPORT_JS, elem_id="run-report", apply_default_css=False)
+    mistakes = gr.HTML(js_on_load=REPORT_JS, elem_id="mistakes", apply_default_css=False)
+    table = gr.HTML(elem_id="runs", apply_default_css=False)
+    look, stay = gr.Timer(LOOK_S, active=False), gr.Timer(STAY_S)
+    shown = gr.State("")  # the job whose result this page has
+
+    outputs = [notice, progress, stop, download, report, mistakes, table, model_list, look, shown]
+
+    def begin(mine: object, *wishes: Any) -> tuple[Any, ...]:
+        visit = visits.find(mine)
+        try:
+            _start(visits, models, visit, *wishes)
+        except Refusal as refusal:
+            return alert(sentence(refusal)), *(gr.skip() for _ in outputs[1:])
+        except Exception:
+            log.exception("starting a run")
+            return alert(both("error.unexpected")), *(gr.skip() for _ in outputs[1:])
+        return _views(visits, models, visit, "")
+
+    def tick(mine: object, seen: str) -> tuple[Any, ...]:
+        return _views(visits, models, visits.find(mine), seen)
+
+    def halt(mine: object, seen: str) -> tuple[Any, ...]:
+        visit = visits.find(mine)
+        if visit and visit.runs:
+            visits.jobs.stop(visit.runs[-1].job)
+        return _views(visits, models, visit, seen)
+
+    def stays(mine: object) -> None:
+        visits.find(mine)
+
+    private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    page = gr.context.Context.root_block
+    assert page is not None
+    wishes = [base, method, minutes, epochs, batch_size, rate, image_size, share, seed]
+    start.click(begin, [key, *wishes], outputs, **private)
+    stop.click(halt, [key, shown], outputs, **private)
+    look.tick(tick, [key, shown], outputs, concurrency_limit=8, **private)
+    stay.tick(stays, key, None, **private)
+    page.load(tick, [key, shown], outputs, **private)
+    return mistakes, outputs
+
+
+def _start(
+    visits: Visits, models: Models, visit: Visit | None, base: str, method: Any, minutes: float, epochs: Any,
+    batch_size: Any, rate: Any, image_size: Any, share: float, seed: Any,
+) -> None:  # fmt: skip
+    """Let a run wait for its turn.
+
+    Raises:
+        Refusal: if there is no dataset, a setting is outside of its range, or too many are waiting.
+    """
+    dataset = visit.dataset() if visit else None
+    if visit is None or dataset is None:
+        raise Refusal("data.none", "There is no dataset any more; bring the zip again.")
+
+    def recipe(photos: int) -> Recipe:
+        budget = None if epochs or method == "tutorial" else minutes
+        return choose_recipe(
+            method, photos, minutes=budget, epochs=_number(epochs), batch_size=_number(batch_size),
+            learning_rate=rate or None, image_size=_number(image_size), seed=_number(seed),
+        )  # fmt: skip
+
+    recipe(100)  # what is refused is said now
+    with visit.lock:
+        folder = visit.new_folder("run")
+        number = len(visit.runs) + 1
+        name = f"{dataset.name} · {method}"
+        job = visits.jobs.start(
+            work(dataset, (base or "").strip(), recipe, min(0.5, max(0.05, share)), folder, models, name), folder
+        )
+        one = Run(job, number, base, method, None if epochs else minutes, dataset.name, len(dataset.images))
+        visit.runs = (*visit.runs, one)
+
+
+def _number(value: Any) -> int | None:
+    return int(value) if value not in (None, "") else None
+
+
+def _views(visits: Visits, models: Models, visit: Visit | None, shown: str) -> tuple[Any, ...]:
+    """What the page shows of a visit's last run; a result that it has already is not sent again."""
+    if visit is None or not visit.runs:
+        return nothing(gr.skip())
+    one = visit.runs[-1]
+    view = visits.jobs.look(one.job)
+    active = view is not None and not view.ended
+    state = one.job if view and view.ended else ""
+    if state and state == shown:
+        return *(gr.skip() for _ in range(8)), gr.Timer(active=False), gr.skip()
+    found = result_of(view)
+    rows = [(run, seen, result_of(seen)) for run in visit.runs for seen in [visits.jobs.look(run.job)]]
+    own = []
+    for run, _, model in rows:
+        if model is not None:
+            title = f"{run.number}: {run.dataset} · {run.method} · {100 * (model.report.accuracy.value or 0):.1f} %"
+            models.add(run.model, model.folder, title)
+            own.append((title, run.model))
+    return (
+        "",
+        panel(view, one),
+        gr.update(visible=active),
+        gr.update(visible=found is not None, value=str(found.archive) if found else None),
+        report_card(found.report, found.answers) if found else gr.skip() if active else "",
+        mistakes_card(found.report, found.answers, found.overlays) if found else gr.skip() if active else "",
+        runs_table(rows),
+        gr.update(choices=[*own, *model_choices(models.trusted)]) if found else gr.skip(),
+        gr.Timer(active=active),
+        state,
+    )
+
+
+def nothing(model_list: Any) -> tuple[Any, ...]:
+    """The page of a visit without runs."""
+    hidden = gr.update(visible=False)
+    return "", "", hidden, hidden, "", "", "", model_list, gr.Timer(active=False), ""
+
+
+def result_of(view: View | None) -> Result | None:
+    """What a run left behind, where it has come so far."""
+    last = view.events[-1] if view and view.events else None
+    return last if isinstance(last, Result) else None

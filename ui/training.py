@@ -1,0 +1,228 @@
+"""A run on the page: the work of its job, and what its panel says while it goes on and when it is over."""
+
+from __future__ import annotations
+
+import html
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from resnet.classifier import Classifier
+from resnet.errors import Refusal
+from resnet.explain import grad_cam
+from resnet.preprocess import open_image
+from train.dataset import Dataset
+from train.events import Advanced, Baseline, BatchHalved, Epoch, Event, Finished, Fitted, Skipped, Started, Step
+from train.job import Job
+from train.recipe import Recipe
+from train.report import Report
+from train.run import run
+from train.saving import device_name
+from train.split import split
+from ui.curves import curves
+from ui.drawing import data_uri, overlay
+from ui.jobs import Stop, View
+from ui.models import Models
+from ui.report_view import MISTAKES, Answer, interval, share_text
+from ui.texts import alert, both, sentence
+from ui.visits import Run
+from weights.checkpoint import read_folder
+from weights.hub import Hub
+from weights.load import load
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run leaves behind: its report, the photos it was judged on, and the model as a zip."""
+
+    report: Report
+    kept: str
+    answers: tuple[Answer, ...]
+    overlays: dict[str, tuple[str, str]]
+    folder: Path
+    archive: Path
+    seconds: float
+
+
+def work(
+    dataset: Dataset, base: str, choose_recipe: Callable[[int], Recipe], share: float, folder: Path, models: Models,
+    name: str,
+) -> Callable[[Stop], Iterator[Any]]:  # fmt: skip
+    """The work of a job: load the base, train, show its mistakes, pack the model.
+
+    Args:
+        dataset: with its edits.
+        base: a model's name, as in Classify.
+        choose_recipe: number of training photos -> recipe.
+        share: of each class that is kept apart, where no part was given.
+        folder: of the run.
+        models: knows where bases come from.
+        name: of the model.
+    """
+
+    def events(stop: Stop) -> Iterator[Any]:
+        yield Started("read")
+        hub: Hub = models.hub
+        checkpoint = load(base, hub=hub, local=base in models.trusted)
+        parts = split(dataset, share)
+        recipe = choose_recipe(len(parts.train))
+        out = folder / "model"
+        command = f"python -m train DATA --base {base} --method {recipe.method}"
+        finished: Finished | None = None
+        job = Job(dataset, parts, checkpoint, recipe, out, folder / "state", _device(models), name, command)
+        for event in run(job, stop):
+            if isinstance(event, Fitted):
+                continue  # its weights are in the folder; an event stays for an hour
+            if isinstance(event, Finished):
+                finished = event
+            else:
+                yield event
+        assert finished is not None
+        shutil.rmtree(folder / "state", ignore_errors=True)
+        yield result(dataset, finished, folder, models)
+
+    return events
+
+
+def _device(models: Models) -> torch.device | None:
+    return torch.device(models.device) if models.device else None
+
+
+def result(dataset: Dataset, finished: Finished, folder: Path, models: Models) -> Result:
+    """The model packed, and Grad-CAM of its most confident mistakes."""
+    paths = {image.name: image.path for image in dataset.images}
+    answers = tuple(Answer(paths[name], name, *pair) for name, pair in finished.answers.items() if name in paths)
+    archive = Path(shutil.make_archive(str(folder / "model"), "zip", finished.folder))
+    classifier = read_folder(finished.folder).classifier(models.device)
+    overlays = {}
+    for mistake in finished.report.mistakes[:MISTAKES]:
+        if mistake.file in paths:
+            pictures = _seen(classifier, paths[mistake.file], (mistake.named, mistake.true))
+            if pictures:
+                overlays[mistake.file] = pictures
+    return Result(
+        finished.report, finished.kept, answers, overlays, finished.folder, archive, finished.seconds
+    )  # fmt: skip
+
+
+def _seen(classifier: Classifier, path: Path, names: tuple[str, str]) -> tuple[str, str] | None:
+    """Where each of two classes was seen in a photo; None if it can't be read any more."""
+    try:
+        crop = classifier.preprocess.pixels(open_image(path, path.name))
+    except (Refusal, OSError):
+        return None
+    batch = classifier.preprocess.normalize([crop], classifier.device)
+    first, second = (
+        data_uri(overlay(crop, grad_cam(classifier.network, batch, classifier.label_names.index(name))[0]).resize(
+            (150, 150), Image.Resampling.BILINEAR
+        ), 80)
+        for name in names
+    )  # fmt: skip
+    return first, second
+
+
+# -- the panel ---------------------------------------------------------------------------------------------------------
+
+
+def panel(view: View | None, one: Run | None) -> str:
+    """How far a run is: its phase in words, a bar, time left, speed, and the curves."""
+    if view is None or one is None:
+        return ""
+    title = both(
+        "run.title", number=one.number, base=one.base, method=one.method, dataset=one.dataset, images=f"{one.images:,}"
+    )
+    if view.state == "waiting":
+        return f'<div class="card run"><h3>{title}</h3><p>{both("run.waiting", ahead=view.ahead)}</p></div>'
+    if view.state == "failed":
+        said = sentence(view.refusal) if view.refusal else both("error.unexpected")
+        return f'<div class="card run"><h3>{title}</h3></div>{alert(said)}'
+    events = [event for event in view.events if not isinstance(event, Result)]
+    drawn = curves(events, both("run.loss"), both("run.val_accuracy"), both("run.baseline"))
+    return (
+        f'<div class="card run" aria-live="off"><h3>{title}</h3>{_now(view, events)}{_baseline(events)}{drawn}'
+        f"{_notes(events)}</div>"
+    )
+
+
+def _now(view: View, events: Sequence[Event]) -> str:
+    """One line and a bar, or how it ended."""
+    device = html.escape(device_name(torch.device("cuda" if torch.cuda.is_available() else "cpu")))
+    if view.ended:
+        key = "run.stopped" if view.state == "stopped" else "run.done"
+        return f"<p>{both(key, seconds=_clock(view.seconds), device=device)}</p>"
+    last = next((event for event in reversed(events) if isinstance(event, Step | Advanced | Started)), None)
+    if isinstance(last, Step):
+        share = last.progress
+        words = both(
+            "run.step", epoch=last.epoch, loss=f"{last.loss:.3f}", speed=f"{last.images_per_second:.0f}",
+            eta=_clock(last.eta_s), device=device,
+        )  # fmt: skip
+    elif isinstance(last, Advanced):
+        share = last.done / max(last.total, 1)
+        speed, eta = last.images_per_second, (last.total - last.done) / max(last.images_per_second, 1e-6)
+        words = both(f"run.phase_{last.phase}") + both(
+            "run.advanced", done=f"{last.done:,}", total=f"{last.total:,}", speed=f"{speed:.0f}", eta=_clock(eta)
+        )
+    else:
+        share = 0.0
+        words = both(f"run.phase_{last.phase}") if last else both("run.phase_read")
+    stopping = f" {both('run.stopping')}" if view.stopping else ""
+    return (
+        f'<p>{words}{stopping}</p><span class="track" role="progressbar" aria-valuenow="{100 * share:.0f}">'
+        f'<span class="fill" style="width:{100 * share:.1f}%"></span></span>'
+    )
+
+
+def _baseline(events: Sequence[Event]) -> str:
+    found = next((event for event in events if isinstance(event, Baseline)), None)
+    if found is None:
+        return ""
+    words = both("run.first_model", seconds=f"{found.seconds:.1f}", accuracy=share_text(found.accuracy))
+    return f"<p>{words} <small>{interval(found.accuracy)}</small></p>"
+
+
+def _notes(events: Sequence[Event]) -> str:
+    notes = [both("run.halved", count=event.at_a_time) for event in events if isinstance(event, BatchHalved)]
+    skipped = [event for event in events if isinstance(event, Skipped)]
+    notes += [html.escape(event.reason) for event in skipped[:5]]
+    if len(skipped) > 5:
+        notes.append(both("data.more_odd", count=len(skipped) - 5))
+    epochs = [event for event in events if isinstance(event, Epoch)]
+    if epochs:
+        best = max(epochs, key=lambda one: (one.val_accuracy, -one.val_loss))
+        notes.insert(0, both("run.best", epoch=best.number, accuracy=f"{100 * best.val_accuracy:.1f} %"))
+    return "".join(f'<p class="hint">{note}</p>' for note in notes)
+
+
+def runs_table(rows: Sequence[tuple[Run, View | None, Result | None]]) -> str:
+    """The runs of a visit beside each other."""
+    if not rows:
+        return ""
+    heading = "".join(
+        f'<th scope="col">{both(f"run.column_{name}")}</th>'
+        for name in ("number", "dataset", "base", "method", "minutes", "accuracy", "state")
+    )
+    lines = []
+    for one, view, found in rows:
+        accuracy = (
+            f"{share_text(found.report.accuracy)} <small>{interval(found.report.accuracy)}</small>" if found else "–"
+        )
+        state = both(f"run.state_{view.state}") if view else both("run.state_gone")
+        taken = f"{found.seconds / 60:.1f}" if found else "–"
+        dataset = f"{html.escape(one.dataset)} ({one.images:,})"
+        cells = (str(one.number), dataset, html.escape(one.base), html.escape(one.method), taken, accuracy, state)
+        lines.append(f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
+    return (
+        f'<h3>{both("run.runs")}</h3><div class="listing"><div class="scroll" tabindex="0"><table><thead><tr>{heading}'
+        f"</tr></thead><tbody>{''.join(lines)}</tbody></table></div></div>"
+    )
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(max(0.0, seconds)), 60)
+    return f"{minutes}:{rest:02}"
