@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         Refusal: as `ingest`, `split`, `load` and `run_job` do.
     """
-    with _processes() as rank, tempfile.TemporaryDirectory(prefix="resnet-train-") as folder:
+    with processes() as rank, tempfile.TemporaryDirectory(prefix="resnet-train-") as folder:
         quiet = rank != 0
         dataset = _dataset(Path(args.data), Path(folder) / "data", quiet)
         parts = split(dataset, args.val, args.seed)
@@ -139,7 +139,7 @@ def _say_split(dataset: Dataset, parts: Split) -> None:
 
 
 @contextmanager
-def _processes() -> Iterator[int]:
+def processes() -> Iterator[int]:
     """Join the others where torchrun has started several; gives this one's rank."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield 0

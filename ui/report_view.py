@@ -51,10 +51,17 @@ class Answer:
     named: int
 
 
-def report_card(report: Report, answers: Sequence[Answer]) -> str:
-    """Everything but the mistakes."""
+def report_card(report: Report, answers: Sequence[Answer], no_better: bool = False) -> str:
+    """Everything but the mistakes.
+
+    Args:
+        report: of the model that was kept.
+        answers: of the photos that it was judged on.
+        no_better: whether training made it no better, so that the first model is what was kept.
+    """
+    note = f'<p class="doubt">{both("report.no_better")}</p>' if no_better else ""
     return (
-        f'<div class="card report">{_figures(report)}{_classes(report)}{heat_map(report, answers)}'
+        f'<div class="card report">{note}{_figures(report)}{_classes(report)}{heat_map(report, answers)}'
         f"{_calibration(report)}</div>"
     )
 

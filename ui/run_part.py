@@ -175,12 +175,20 @@ def _views(visits: Visits, models: Models, visit: Visit | None, shown: str) -> t
         panel(view, one),
         gr.update(visible=active),
         gr.update(visible=found is not None, value=str(found.archive) if found else None),
-        report_card(found.report, found.answers) if found else gr.skip() if active else "",
-        mistakes_card(found.report, found.answers, found.overlays) if found else gr.skip() if active else "",
+        *(_told(one, found) if found else (gr.skip(), gr.skip()) if active else ("", "")),
         runs_table(rows),
         gr.update(choices=[*own, *model_choices(models.trusted)]) if found else gr.skip(),
         gr.Timer(active=active),
         state,
+    )
+
+
+def _told(one: Run, found: Result) -> tuple[str, str]:
+    """The report and the gallery of mistakes."""
+    no_better = found.kept == "baseline" and one.method != "head"
+    return (
+        report_card(found.report, found.answers, no_better),
+        mistakes_card(found.report, found.answers, found.overlays),
     )
 
 

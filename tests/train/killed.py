@@ -19,12 +19,13 @@ from train.job import Job
 from train.recipe import choose
 from train.run import run
 from train.split import split
+from train.training import processes
 from weights.checkpoint import Checkpoint, Source
 
 
 def main(out: Path, state: Path) -> None:
-    """Train for three epochs; the weights are the same each time."""
-    with tempfile.TemporaryDirectory() as folder:
+    """Train for three epochs; the weights are the same each time, and of several processes the first one speaks."""
+    with processes() as rank, tempfile.TemporaryDirectory() as folder:
         draw(Path(folder), per_class=6)
         dataset = ingest(Path(folder))
         torch.manual_seed(7)
@@ -33,8 +34,8 @@ def main(out: Path, state: Path) -> None:
         parts = split(dataset, 0.3)
         recipe = choose("all", len(parts.train), epochs=3, batch_size=8)
         for event in run(Job(dataset, parts, base, recipe, out, state, torch.device("cpu"))):
-            if isinstance(event, Step):
-                print("step", event.epoch, event.progress, flush=True)
+            if isinstance(event, Step) and rank == 0:
+                print("step", event.epoch, event.progress, event.loss, flush=True)
                 time.sleep(0.05)
 
 
