@@ -1,4 +1,4 @@
-"""From a dataset to a folder that everybody reads: our own reader, timm, the terminal; and what goes wrong on the way."""
+"""From a dataset to a folder that everybody reads: our own reader, timm, the terminal; and what can go wrong."""
 
 from __future__ import annotations
 
