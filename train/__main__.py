@@ -8,7 +8,7 @@ import os
 import sys
 
 from resnet.errors import Refusal
-from train import splitting, training
+from train import export, splitting, training
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -22,10 +22,15 @@ def main(argv: list[str] | None = None) -> int:
         splitting.add_arguments(parser)
         parser.set_defaults(run=splitting.run)
         args = parser.parse_args(words[1:])
+    elif words[:1] == ["export"]:
+        parser = argparse.ArgumentParser(prog="python -m train export", description="Write a model for other runtimes.")
+        export.add_arguments(parser)
+        parser.set_defaults(run=export.run)
+        args = parser.parse_args(words[1:])
     else:
         parser = argparse.ArgumentParser(
             prog="python -m train", description="From a pile of images to a checkpoint.",
-            epilog="python -m train split DATA --out DIR writes a dataset as folders train/class and val/class.",
+            epilog="Also: python -m train split DATA --out DIR, and python -m train export DIR --onnx.",
         )  # fmt: skip
         training.add_arguments(parser)
         parser.set_defaults(run=training.run)
