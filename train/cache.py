@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 from PIL import Image as Picture
@@ -34,8 +37,8 @@ class Skipped:
     reason: Refusal
 
 
-class Shelf:
-    """Arrays of uint8 in memory, or in one file on disk that the system pages in and out.
+class Shelf(Sequence[Pixels]):
+    """Arrays of uint8 in memory, or in one file on disk of which the system keeps in memory what there is room for.
 
     Args:
         planned: bytes that will come, at most.
@@ -46,6 +49,8 @@ class Shelf:
     def __init__(self, planned: int, memory: int, folder: Path | None = None) -> None:
         self.on_disk = planned > memory
         self._arrays: list[Pixels] = []
+        self._places: list[tuple[int, tuple[int, ...]]] = []  # in the file: where each array starts, and its shape
+        self._lock = threading.Lock()
         self._file = tempfile.TemporaryFile(dir=folder) if self.on_disk else None  # noqa: SIM115 (lives as long as we)
 
     def add(self, array: Pixels) -> None:
@@ -58,18 +63,36 @@ class Shelf:
             self._arrays.append(np.ascontiguousarray(array))
             return
         try:
-            start = self._file.seek(0, os.SEEK_END)
-            self._file.write(np.ascontiguousarray(array).tobytes())
-            self._file.flush()
+            with self._lock:
+                start = self._file.seek(0, os.SEEK_END)
+                self._file.write(np.ascontiguousarray(array).data)
+                self._file.flush()
         except OSError as error:
             raise disk_refusal(error, "the cache of photos") from None
-        self._arrays.append(np.memmap(self._file, np.uint8, "r", start, array.shape))
+        self._places.append((start, array.shape))
 
-    def __getitem__(self, index: int) -> Pixels:
-        return self._arrays[index]
+    def shape(self, index: int) -> tuple[int, ...]:
+        """Of an array, without reading it."""
+        return self._arrays[index].shape if self._file is None else self._places[index][1]
+
+    @overload
+    def __getitem__(self, index: int) -> Pixels: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Pixels]: ...
+    def __getitem__(self, index: int | slice) -> Pixels | list[Pixels]:
+        if isinstance(index, slice):
+            return [self[one] for one in range(*index.indices(len(self)))]
+        if self._file is None:
+            return self._arrays[index]
+        start, shape = self._places[index]
+        # Read, not mapped: a mapping for each of 100,000 photos is more than a process may have.
+        with self._lock:
+            self._file.seek(start)
+            data = self._file.read(math.prod(shape))
+        return np.frombuffer(data, np.uint8).reshape(shape)
 
     def __len__(self) -> int:
-        return len(self._arrays)
+        return len(self._arrays) if self._file is None else len(self._places)
 
 
 @dataclass(frozen=True)
@@ -81,13 +104,16 @@ class Decoded:
     photo: Pixels
 
 
-def decode(images: Sequence[Image], preprocess: Preprocess, side: int) -> Iterator[Decoded | Skipped]:
+def decode(
+    images: Sequence[Image], preprocess: Preprocess, side: int, room: float = ROOM
+) -> Iterator[Decoded | Skipped]:
     """Every photo in order, decoded on all cores a few ahead.
 
     Args:
         images: of a dataset.
         preprocess: for the crop.
-        side: that the network will be trained at, in pixels; the photo's short side is `ROOM` times that at most.
+        side: that the network will be trained at, in pixels.
+        room: how many times as long the photo's short side is, at most.
     """
 
     def read(item: tuple[int, Image]) -> Decoded | Skipped:
@@ -96,14 +122,23 @@ def decode(images: Sequence[Image], preprocess: Preprocess, side: int) -> Iterat
             picture = open_image(image.path, image.name)
         except Refusal as refusal:
             return Skipped(image.name, refusal)
-        return Decoded(index, preprocess.pixels(picture), np.asarray(smaller(picture, side)))
+        return Decoded(index, preprocess.pixels(picture), np.asarray(smaller(picture, side, room)))
 
     yield from _map_ahead(read, list(enumerate(images)))
 
 
-def smaller(picture: Picture.Image, side: int) -> Picture.Image:
-    """A photo at its own aspect with a short side of `ROOM` times `side`, unless it is smaller already."""
-    wish = round(side * ROOM)
+def room_for(min_scale: float) -> float:
+    """How much longer than the training size a cached photo's short side should be.
+
+    Where crops show a third of a photo or more, `ROOM` is enough: the smallest are enlarged a little. Smaller ones are
+    cut from a photo that has their pixels, as if it had not been made small.
+    """
+    return ROOM if min_scale >= 0.25 else 1 / math.sqrt(min_scale)
+
+
+def smaller(picture: Picture.Image, side: int, room: float = ROOM) -> Picture.Image:
+    """A photo at its own aspect with a short side of `room` times `side`, unless it is smaller already."""
+    wish = round(side * room)
     short = min(picture.size)
     if short <= wish:
         return picture
@@ -118,9 +153,9 @@ def smaller(picture: Picture.Image, side: int) -> Picture.Image:
     return picture.resize(size, Picture.Resampling.BILINEAR)
 
 
-def planned_bytes(images: Sequence[Image], side: int) -> int:
+def planned_bytes(images: Sequence[Image], side: int, room: float = ROOM) -> int:
     """What their cached photos take, at most."""
-    wish = round(side * ROOM)
+    wish = round(side * room)
     total = 0
     for image in images:
         short, long = image.sides

@@ -202,8 +202,8 @@ class _Trainer:
         """All that is random; every process draws for the whole batch, so that their generators stay alike."""
         recipe = self.recipe
         views = [
-            random_view(photo.shape[0], photo.shape[1], self.generator, (recipe.min_scale, 1.0))
-            for photo in (self.data.photos[index] for index in indices)
+            random_view(height, width, self.generator, (recipe.min_scale, 1.0))
+            for height, width, _ in (self.data.photos.shape(index) for index in indices)
         ]
         colours = random_colours(len(indices), recipe.colour, self.generator) if recipe.colour else None
         return _Batch(indices, views, colours, self._size())

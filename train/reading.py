@@ -11,7 +11,7 @@ from torch import Tensor
 
 from resnet.errors import Refusal
 from resnet.preprocess import Pixels
-from train.cache import Shelf, decode, memory_limit, planned_bytes
+from train.cache import Shelf, decode, memory_limit, planned_bytes, room_for
 from train.cache import Skipped as Undecoded
 from train.events import Advanced, Event, Skipped, Started
 from train.job import Job
@@ -28,7 +28,7 @@ class Read:
     photos: Shelf
     targets: Tensor
     kept: list[int]
-    crops: list[Pixels]
+    crops: Shelf
     val_targets: Tensor
     val_names: list[str]
     features: Tensor
@@ -49,7 +49,8 @@ def read_photos(job: Job, base: Checkpoint, device: torch.device) -> Generator[E
     side, targets = base.preprocess.size, job.dataset.targets
     places = [*job.split.train, *job.split.val]
     memory = job.memory if job.memory is not None else memory_limit()
-    planned = planned_bytes(train, side)
+    room = room_for(job.recipe.min_scale)
+    planned = planned_bytes(train, side, room)
     job.out.parent.mkdir(parents=True, exist_ok=True)
     shelf = Shelf(planned, memory, job.out.parent)
     judged = Shelf(3 * side * side * len(val), max(0, memory - planned), job.out.parent)
@@ -74,7 +75,7 @@ def read_photos(job: Job, base: Checkpoint, device: torch.device) -> Generator[E
             busy += time.monotonic() - before
         pending.clear()
 
-    for number, one in enumerate(decode([*train, *val], base.preprocess, side), start=1):
+    for number, one in enumerate(decode([*train, *val], base.preprocess, side, room), start=1):
         if isinstance(one, Undecoded):
             skipped[one.name] = str(one.reason)
             yield Skipped(one.name, str(one.reason), one.reason.code)
@@ -109,7 +110,7 @@ def read_photos(job: Job, base: Checkpoint, device: torch.device) -> Generator[E
         shelf,
         torch.tensor([targets[place] for place in kept]),
         kept,
-        [judged[index] for index in range(len(judged))],
+        judged,
         torch.tensor([targets[place] for place in val_kept]),
         [job.dataset.images[place].name for place in val_kept],
         stacked(kept),

@@ -18,7 +18,12 @@ RANGES: dict[str, tuple[float, float, str]] = {
     "learning_rate": (1e-7, 10, "the learning rate"),
     "weight_decay": (0, 1, "the weight decay"),
     "label_smoothing": (0, 0.9, "the label smoothing"),
+    "mixup": (0, 10, "the alpha of mixup"),
+    "ema": (0, 0.99999, "the decay of the average of the weights"),
+    "min_scale": (0.01, 1, "the smallest share of a photo that a crop shows"),
+    "colour": (0, 0.95, "how far colours are moved"),
     "image_size": (32, 512, "the image size in pixels"),
+    "start_size": (0.25, 1, "the share of the image size to begin with"),
     "patience": (1, 10_000, "the patience in epochs"),
     "seed": (0, 2**31 - 1, "the seed"),
     "views": (1, 16, "the number of views"),
@@ -110,7 +115,7 @@ def choose(method: Method, photos: int, *, minutes: float | None = None, **setti
         raise TypeError(f"there is no setting {', '.join(sorted(unknown))}")
     recipe = Recipe(method, minutes)
     if method == "tutorial":
-        # To the letter: Adam, every layer alike, no schedule, crops of 8 % and more, 3 epochs, the last one judged.
+        # To the letter: Adam, every layer alike, no schedule, crops of 8 % and more, the best of 3 epochs.
         recipe = replace(
             recipe, epochs=3, batch_size=16, learning_rate=1e-4, head_factor=1.0, stage_decay=1.0, weight_decay=0.0,
             label_smoothing=0.0, one_cycle=False, adamw=False, ema=0.0, batch_statistics=True, min_scale=0.08,
@@ -139,7 +144,8 @@ def amp_dtype(recipe: Recipe, device: torch.device) -> torch.dtype | None:
     if recipe.mixed_precision is False:
         return None
     if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+        # Older GPUs say that they have bf16 and emulate it, slowly; they are fast with fp16.
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
     if device.type == "cpu" and (recipe.mixed_precision or torch.cpu._is_amx_tile_supported()):
         return torch.bfloat16
     return None

@@ -104,8 +104,10 @@ def _base(job: Job) -> Checkpoint:
         torch.manual_seed(job.recipe.seed)
         network = ResNet(body.with_classes(0))
         found = Checkpoint(body.with_classes(0), network.state_dict(), preprocess, (), source=Source("scratch"))
-    size = job.recipe.image_size
-    return replace(found, preprocess=replace(found.preprocess, size=size)) if size else found
+    preprocess = replace(found.preprocess, size=job.recipe.image_size or found.preprocess.size)
+    if job.recipe.method == "tutorial":  # Resize(256), CenterCrop(224); normalised as its base is used to
+        preprocess = Preprocess(preprocess.size, mean=preprocess.mean, std=preprocess.std)
+    return replace(found, preprocess=preprocess)
 
 
 def _with_head(base: Checkpoint, config: ResNetConfig, head: Head) -> Mapping[str, Tensor]:

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", metavar="DATA", help="a zip or a folder with a folder of images for each class")
     parser.add_argument("--out", required=True, metavar="DIR", help="where to write; empty, or not there yet")
     parser.add_argument(
-        "--val", type=_share, default=0.2, metavar="SHARE",
+        "--val", type=share, default=0.2, metavar="SHARE",
         help="how much of each class to keep apart, between 0 and 1 (default: 0.2)",
     )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="the same one draws the same (default: 0)")
@@ -35,14 +35,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--link", action="store_true", help="link them (hard links), which takes no space")
 
 
-def _share(text: str) -> float:
+def share(text: str) -> float:
+    """A number between 0 and 1 that was typed."""
     try:
-        share = float(text)
+        value = float(text)
     except ValueError:
-        share = 0.0
-    if not 0 < share < 1:
+        value = 0.0
+    if not 0 < value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a number between 0 and 1")
-    return share
+    return value
 
 
 def run(args: argparse.Namespace) -> int:

@@ -28,6 +28,7 @@ from train.methods import METHODS
 from train.recipe import choose
 from train.run import run as run_job
 from train.split import Split, split
+from train.splitting import share
 from weights.load import load
 
 PHASES = {
@@ -59,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     length.add_argument("--minutes", type=float, metavar="M", help="time budget of the whole run")
     length.add_argument("--epochs", type=int, metavar="N", help="how often each photo is seen, at most")
     parser.add_argument(
-        "--val", type=float, default=0.2, metavar="SHARE",
+        "--val", type=share, default=0.2, metavar="SHARE",
         help="how much of each class to keep apart where no val part is given (default: 0.2)",
     )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="the same one trains the same (default: 0)")
@@ -67,12 +68,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lr", type=float, metavar="RATE", help="largest learning rate of the last stage")
     parser.add_argument("--image-size", type=int, metavar="N", help="side in pixels (default: the base's)")
     parser.add_argument("--start-size", type=float, metavar="SHARE", help="share of that side to begin with: faster")
-    parser.add_argument("--weight-decay", type=float, metavar="X")
-    parser.add_argument("--label-smoothing", type=float, metavar="X")
-    parser.add_argument("--mixup", type=float, metavar="ALPHA")
+    parser.add_argument("--weight-decay", type=float, metavar="X", help="of convolutions and the head")
+    parser.add_argument("--label-smoothing", type=float, metavar="X", help="how much of a target others get")
+    parser.add_argument("--min-scale", type=float, metavar="SHARE", help="of a photo that a random crop shows at least")
+    parser.add_argument("--colour", type=float, metavar="X", help="how far brightness, contrast, saturation are moved")
+    parser.add_argument("--mixup", type=float, metavar="ALPHA", help="photos laid over each other; 0 for none")
     parser.add_argument("--ema", type=float, metavar="DECAY", help="of the average of the weights; 0 for none")
     parser.add_argument("--patience", type=int, metavar="N", help="epochs without a better one until it ends")
     parser.add_argument("--views", type=int, metavar="N", help="of each photo, for the method head")
+    parser.add_argument(
+        "--mixed-precision", action=argparse.BooleanOptionalAction, default=None,
+        help="compute in half of fp32 (default: where that is faster)",
+    )  # fmt: skip
     parser.add_argument("--device", metavar="D", help="cpu, cuda, cuda:1 … (default: the GPU where there is one)")
     parser.add_argument("--resume", metavar="DIR",
                         help="keep the state of the training in DIR; go on from it where there is one")  # fmt: skip
@@ -84,6 +91,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         Refusal: as `ingest`, `split`, `load` and `run_job` do.
     """
+    device = _device(args.device)
     with processes() as rank, tempfile.TemporaryDirectory(prefix="resnet-train-") as folder:
         quiet = rank != 0
         dataset = _dataset(Path(args.data), Path(folder) / "data", quiet)
@@ -92,14 +100,14 @@ def run(args: argparse.Namespace) -> int:
             args.method, len(parts.train), minutes=args.minutes, epochs=args.epochs, batch_size=args.batch_size,
             learning_rate=args.lr, image_size=args.image_size, start_size=args.start_size,
             weight_decay=args.weight_decay, label_smoothing=args.label_smoothing, mixup=args.mixup, ema=args.ema,
-            patience=args.patience, views=args.views, seed=args.seed,
+            patience=args.patience, views=args.views, seed=args.seed, min_scale=args.min_scale, colour=args.colour,
+            mixed_precision=args.mixed_precision,
         )  # fmt: skip
         base = load(args.base, local=True)
         name = f"{dataset.name}-{args.method}"
         out = Path(args.out or name)
         if out.exists() and not args.resume and any(out.iterdir()):
             raise Refusal("train.not_empty", "{name} is not empty; name a new folder, or empty it.", name=str(out))
-        device = torch.device(args.device) if args.device else None
         state = Path(args.resume) if args.resume else None
         command = f"python -m train {shlex.join(sys.argv[1:])}"
         job = Job(dataset, parts, base, recipe, out, state, device, name, command)
@@ -110,6 +118,15 @@ def run(args: argparse.Namespace) -> int:
             if not quiet:
                 stop.screen.show(event)
     return 0
+
+
+def _device(name: str | None) -> torch.device | None:
+    try:
+        return torch.empty(0, device=name).device if name else None
+    except (RuntimeError, AssertionError):  # torch asserts that it was compiled for the device
+        raise Refusal(
+            "device.none", "There is no device {name} here; leave out --device, or use cpu.", name=repr(name)
+        ) from None
 
 
 def _dataset(source: Path, folder: Path, quiet: bool) -> Dataset:

@@ -213,7 +213,20 @@ def test_one_cycle_rises_once_and_falls_once() -> None:
 
 @pytest.mark.parametrize(
     "setting",
-    [{"batch_size": 1}, {"minutes": 0}, {"learning_rate": 100}, {"epochs": 0}, {"image_size": 31}, {"seed": -1}],
+    [
+        {"batch_size": 1},
+        {"minutes": 0},
+        {"learning_rate": 100},
+        {"epochs": 0},
+        {"image_size": 31},
+        {"seed": -1},
+        {"ema": 1.0},
+        {"mixup": -0.1},
+        {"start_size": 0.0},
+        {"min_scale": 0},
+        {"colour": 1},
+        {"minutes": float("nan")},
+    ],
 )
 def test_a_setting_outside_its_range_is_named(setting: dict[str, Any]) -> None:
     with pytest.raises(Refusal, match="it must be from"):
