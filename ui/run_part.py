@@ -185,7 +185,7 @@ def _views(visits: Visits, models: Models, visit: Visit | None, shown: str) -> t
 
 def _told(one: Run, found: Result) -> tuple[str, str]:
     """The report and the gallery of mistakes."""
-    no_better = found.kept == "baseline" and one.method != "head"
+    no_better = found.kept == "baseline"
     return (
         report_card(found.report, found.answers, no_better),
         mistakes_card(found.report, found.answers, found.overlays),

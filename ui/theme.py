@@ -234,6 +234,7 @@ button.small:hover { border-color: var(--primary-500); }
 .curves circle.val { fill: var(--primary-600); } .curves path.base { stroke: #d97706; stroke-dasharray: 5 4; }
 .dark .curves polyline.val { stroke: var(--primary-400); } .dark .curves circle.val { fill: var(--primary-400); }
 .key.base { border-top: 2px dashed #d97706; }
+.report .listing td:first-child { min-width: 5.5em; }
 .heat { border-collapse: separate; border-spacing: 3px; font-size: 0.9rem; }
 .heat th { font-weight: 500; padding: 2px 8px; text-align: left; max-width: 150px; overflow-wrap: anywhere; }
 .heat td { padding: 0; } .heat button { all: unset; box-sizing: border-box; min-width: 54px; padding: 9px 6px;
