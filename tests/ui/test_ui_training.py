@@ -1,0 +1,97 @@
+"""A run's panel in each of its states, and its curves."""
+
+from __future__ import annotations
+
+import re
+from xml.etree import ElementTree
+
+import pytest
+
+from resnet.errors import Refusal
+from train.events import Advanced, Baseline, BatchHalved, Epoch, Event, Skipped, Started, Step
+from train.shares import Share
+from ui.curves import curves, smoothed
+from ui.jobs import View
+from ui.training import panel, runs_table
+from ui.visits import Run
+
+RUN = Run("secret-of-the-job", 2, "owner/<b>name</b>", "all", 5.0, "<i>mine</i>", 1234)
+
+
+def events(epochs: int = 3) -> list[Event]:
+    told: list[Event] = [Started("read", 10), Advanced("read", 10, 10, 50.0), Baseline(Share(80, 100), 0.1, 7.5)]
+    for epoch in range(1, epochs + 1):
+        for step in range(10):
+            progress = ((epoch - 1) * 10 + step + 1) / (10 * epochs)
+            told.append(Step(epoch, progress, 1 / epoch, 1e-4, 18.0, 100 * (1 - progress)))
+        told.append(Epoch(epoch, 1 / epoch, 1.2 / epoch, 0.8 + 0.03 * epoch, 1e-4, 20.0, True))
+    return told
+
+
+def test_strangers_words_and_secrets() -> None:
+    for view in (View("waiting", 3), View("running", 0, tuple(events())), View("done", 0, tuple(events()), None, 61.0)):
+        text = panel(view, RUN) + runs_table([(RUN, view, None)])
+        assert "<b>name" not in text and "<i>mine" not in text and "secret-of-the-job" not in text
+        assert "1,234" in text
+
+
+def test_each_state_is_told() -> None:
+    assert "3 before it" in panel(View("waiting", 3), RUN) and "前面有 3 个" in panel(View("waiting", 3), RUN)
+    running = panel(View("running", 0, tuple(events(1)), None, 30.0, True), RUN)
+    assert "epoch 1" in running and "18 images a second" in running and "Stopping" in running
+    assert "First model after 7.5 s: 80.0 %" in running and "95 % interval 71.1 to 86.7" in running
+    assert "Done after 1:01" in panel(View("done", 0, tuple(events()), None, 61.0), RUN)
+    assert "Stopped after 1:01" in panel(View("stopped", 0, tuple(events()), None, 61.0), RUN)
+    failed = panel(View("failed", 0, (), Refusal("data.none", "Bring the <zip>.")), RUN)
+    assert "Bring the &lt;zip&gt;" in failed and "请重新上传" in failed
+    assert 'role="alert"' in panel(View("failed"), RUN)
+    assert panel(None, RUN) == panel(View("done"), None) == runs_table([]) == ""
+
+
+@pytest.mark.parametrize(
+    ("event", "words"),
+    [
+        (Started("read", 5), "Reading photos"),
+        (Advanced("views", 4, 8, 20.0), "4 of 8 photos, 20 a second, about 0:00 left"),
+        (Started("baseline"), "first model"),
+        (Started("measure"), "Measuring"),
+        (Started("write"), "Writing"),
+    ],
+)
+def test_each_phase_has_words(event: Event, words: str) -> None:
+    assert words in panel(View("running", 0, (event,)), RUN)
+
+
+def test_what_went_wrong_on_the_way_is_told() -> None:
+    skipped = [Skipped(f"{number}.jpg", f"{number}<.jpg is broken.", "image.broken") for number in range(7)]
+    text = panel(View("running", 0, (*events(1), BatchHalved(8), *skipped)), RUN)
+    assert (
+        "8 photos at a time" in text and "0&lt;.jpg is broken." in text and "5&lt;" not in text and "and 2 more" in text
+    )
+
+
+def test_curves_have_a_point_for_each_epoch_and_a_line_for_the_baseline() -> None:
+    assert curves(events(0), "", "", "") == ""
+    drawn = curves(events(), "loss", "accuracy", "first")
+    first, second = (ElementTree.fromstring(svg) for svg in re.findall(r"<svg.*?</svg>", drawn))
+    assert len(list(first.iter("circle"))) == len(list(second.iter("circle"))) == 3
+    heights = [float(one.get("cy") or "nan") for one in second.iter("circle")]
+    assert heights == sorted(heights, reverse=True), "better is higher"
+    heights = [float(one.get("cy") or "nan") for one in first.iter("circle")]
+    assert heights == sorted(heights), "a falling loss falls"
+    assert [one.get("class") for one in second.iter("path")].count("base") == 1 and "80.0 %" in drawn
+    for root in (first, second):
+        width, height = map(float, (root.get("viewBox") or "").split()[2:])
+        for one in root.iter("circle"):
+            assert 0 <= float(one.get("cx") or -1) <= width and 0 <= float(one.get("cy") or -1) <= height
+    places = [float(one.get("cx") or "nan") for one in second.iter("circle")]
+    curves_of_more = curves(events()[:-11], "", "", "")
+    assert [f'cx="{place:.1f}"' in curves_of_more for place in places] == [True, True, False], (
+        "points stay where they are"
+    )
+
+
+def test_smoothing_begins_at_the_first_value() -> None:
+    assert smoothed([2.0])[0] == pytest.approx(2.0)
+    assert smoothed([1.0] * 50)[-1] == pytest.approx(1.0)
+    assert 0 < smoothed([0.0] * 10 + [1.0])[-1] < 0.5
