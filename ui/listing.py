@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 #: Choosing a heading sorts by its column, numbers as numbers; choosing it again turns the order round. What is typed
-#: into a search field hides the rows that lack one of its words. A table that replaces this one is treated alike.
+#: into a search field hides the rows that lack one of its words. A table that replaces this one is treated alike: where
+#: it is of the same form, Gradio only puts other texts and attributes into this one.
 LISTING_JS = """
 const state = {column: null, down: false, query: ''};
 const observer = new MutationObserver(() => apply());
@@ -30,7 +31,7 @@ const apply = () => {
       body.append(...[...body.rows].sort((one, other) => (state.down ? -1 : 1) * order(one, other)));
     }
   }
-  observer.observe(element, {childList: true, subtree: true});
+  observer.observe(element, {childList: true, subtree: true, characterData: true, attributes: true});
 };
 const name = (heading) => heading.dataset.column ?? String(heading.cellIndex);
 element.addEventListener('click', (event) => {

@@ -71,7 +71,8 @@ element.addEventListener('keydown', (event) => {
   const box = element.querySelector('.inside-photo');
   place(Number(box.dataset.row) + step[0], Number(box.dataset.column) + step[1]);
 });
-new MutationObserver(start).observe(element, {childList: true, subtree: true});
+// Gradio puts other texts and attributes into what stands here where the form is the same.
+new MutationObserver(start).observe(element, {childList: true, subtree: true, characterData: true, attributes: true});
 start();
 """
 
