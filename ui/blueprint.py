@@ -164,8 +164,7 @@ def inside_svg(layers: Sequence[LayerFacts], title: str) -> str:
             + _text(left + width / 2, y + 19, _named(one), "middle")
         )
         y += high
-        if one.kind == "conv":
-            drawn.append(_text(left + width / 2 + 8, y + 15, shape_text(shape), "start"))
+        drawn.append(_text(left + width / 2 + 8, y + 15, shape_text(shape), "start"))
     plus = y + gap + 8
     centre = left + width / 2
     drawn.append(_line(centre, y, plus - 13))
@@ -174,10 +173,11 @@ def inside_svg(layers: Sequence[LayerFacts], title: str) -> str:
     )
     kind = "projection" if around else "identity"
     drawn.append(f'<path class="arc {kind}" d="M{centre} 30H70V{plus:.0f}H{centre - 13}" marker-end="url(#tip)"/>')
-    words = [*map(_named, around)] or ["x"]
+    words = [*map(_named, around), shape_text(shape)] if around else ["x", shape_text(shape)]
     for row, word in enumerate(words):
         drawn.append(_text(62, plus / 2 + 18 * row, word, "end"))
     drawn.append(_line(centre, plus + 11, plus + 26))
+    drawn.append(_text(centre + 8, plus + 23, shape_text(shape), "start"))
     drawn.append(
         f'<rect class="relu" x="{left}" y="{plus + 30:.0f}" width="{width}" height="{high}" rx="5"/>'
         + _text(centre, plus + 49, "ReLU", "middle")

@@ -68,6 +68,8 @@ def test_the_inside_shows_each_layer_and_the_way_around() -> None:
     assert words.count("BatchNorm") == 4 and words.count("ReLU") == 3 and "+" in words
     assert {"1x1, 128", "3x3, 128, /2", "1x1, 512", "1x1, 512, /2"} <= set(words)
     assert words[0] == "56 x 56 x 256" and "28 x 28 x 512" in words
+    # On the way in, behind each of the eight layers, on the shortcut, behind the addition, and on the way out.
+    assert sum(" x " in (word or "") for word in words) == 1 + 8 + 1 + 1 + 1
     solid = [one for one in layers(VARIANTS["resnet18"]) if one.path.startswith("layer1.1.")]
     assert 'class="arc identity"' in inside_svg(solid, "") and 'class="arc projection"' not in inside_svg(solid, "")
 
