@@ -98,13 +98,15 @@ class Skipped:
 class Fitted:
     """Training has ended; the weights are those of the best epoch.
 
-    `why`: ``"planned"``, ``"patience"`` (no better for some epochs), ``"time"``, ``"stopped"``, or ``"disk"``, which is
+    `history` has a mapping for each epoch, those before a resume included, with the keys of `train.card.CURVES`. `why`:
+    ``"planned"``, ``"patience"`` (no better for some epochs), ``"time"``, ``"stopped"``, or ``"disk"``, which is
     so full that no state could be saved any more.
     """
 
     state_dict: Mapping[str, Tensor] = field(repr=False)
     epoch: int
     why: Literal["planned", "patience", "time", "stopped", "disk"]
+    history: tuple[Mapping[str, float | None], ...] = ()
 
 
 @dataclass(frozen=True)

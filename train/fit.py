@@ -6,31 +6,31 @@ import copy
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+import zlib
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
 from resnet.classifier import Classifier
 from resnet.network import ResNet
-from resnet.preprocess import Pixels, Preprocess
+from resnet.preprocess import Preprocess
 from train.augment import Colours, View, coloured, cut_all, mixed, random_colours, random_view
 from train.cache import Shelf
+from train.distributed import add_up, add_up_gradients, anyone, average_statistics, place
 from train.events import BatchHalved, Epoch, Event, Fitted, Started, Step
 from train.methods import freeze, train_mode
+from train.optimizer import follow, optimizer_for, rate, set_rate
+from train.plan import Plan
 from train.recipe import Recipe, amp_dtype
 from train.state import read_state, write_state
 
-#: Steps that are measured before the epochs of a time budget are planned; the first is slower than the others.
-MEASURED = 4
-#: Share of a one-cycle schedule in which the learning rate rises, and where it begins and ends.
-RISE, LOWEST, LAST = 0.25, 0.04, 1e-3
+Why = Literal["planned", "patience", "time", "stopped", "disk"]
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class FitData:
 
     photos: Shelf
     targets: Tensor
-    crops: Sequence[Pixels]
+    crops: Shelf
     val_targets: Tensor
     names: Sequence[str]
     preprocess: Preprocess
@@ -91,10 +91,10 @@ def fit(
         stop: looked at before each step; the best epoch so far is kept.
 
     Raises:
-        Refusal: if a state in `folder` can't be read.
+        Refusal: if a state in `folder` can't be read, or is of another run.
     """
     trainer = _Trainer(network, data, recipe, device, seconds)
-    if folder is not None and (state := read_state(folder, device)) is not None:
+    if folder is not None and (state := read_state(folder, device, trainer.about())) is not None:
         trainer.load(state)
     yield Started("train", len(data.photos))
     yield from trainer.run(folder, stop)
@@ -107,84 +107,77 @@ class _Trainer:
         self, network: ResNet, data: FitData, recipe: Recipe, device: torch.device, seconds: float | None
     ) -> None:
         self.data, self.recipe, self.device = data, recipe, device
-        self.seconds, self.began = seconds, time.monotonic()
-        self.spent = 0.0  # seconds of earlier processes
         network.requires_grad_(True)
         freeze(network, recipe.method)
         # Channels-last is the memory order that convolutions are fastest in, on CPUs and on GPUs.
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.network).requires_grad_(False) if recipe.ema else self.network
-        self.optimizer = _optimizer(self.network, recipe)
+        self.optimizer = optimizer_for(self.network, recipe)
         self.amp = amp_dtype(recipe, device)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.amp == torch.float16)
         self.generator = torch.Generator().manual_seed(recipe.seed)
-        self.rank, self.world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-        self.epoch, self.step, self.progress = 0, 0, 0.0
+        self.rank, self.world = place()
+        self.epoch = 0
         self.at_a_time = recipe.batch_size
-        self.steps_an_epoch = max(1, math.ceil(len(data.photos) / recipe.batch_size))
-        self.total_steps = (recipe.epochs or 1) * self.steps_an_epoch  # of a time budget: until it is planned
-        self.step_s = 0.0
+        self.full_size = recipe.image_size or data.preprocess.size
+        self.plan = Plan(len(self._chunks(range(len(data.photos)))), recipe.epochs, seconds, data.eval_s)
         self.best: dict[str, Any] = {"epoch": 0, "accuracy": -1.0, "loss": math.inf, "weights": None}
-        self.history: list[dict[str, float]] = []
+        self.history: list[dict[str, float | None]] = []
 
     # -- the loop ------------------------------------------------------------------------------------------------------
 
     def run(self, folder: Path | None, stop: Callable[[], bool]) -> Iterator[Event]:
-        why: Literal["planned", "patience", "time", "stopped", "disk"] = "planned"
+        why: Why | None = None
         with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="cut") as pool:
-            while self.step < self.total_steps:
-                started, losses = time.monotonic(), 0.0
-                steps = 0
+            while why is None and not self.plan.over:
+                started = last = time.monotonic()
+                losses: list[float] = []
                 for batch, pieces in self._batches(pool):
-                    if self._any(stop()):
+                    if anyone(stop()):
                         why = "stopped"
                         break
-                    before = time.monotonic()
-                    while True:
-                        try:
-                            loss = self._step(batch, pieces)
-                            break
-                        except torch.OutOfMemoryError:
-                            if self.at_a_time == 1:
-                                raise
-                            self.at_a_time = max(1, self.at_a_time // 2)
-                        self.optimizer.zero_grad(set_to_none=True)
-                        if self.device.type == "cuda":
-                            torch.cuda.empty_cache()
-                        yield BatchHalved(self.at_a_time)
-                    self._count(time.monotonic() - before)
-                    losses += loss
-                    steps += 1
-                    yield self._tell(loss)
-                    if self._late():
+                    losses.append((yield from self._until_it_fits(batch, pieces)))
+                    before, last = last, time.monotonic()
+                    self.plan.count(last - before, self._growth())
+                    yield self._tell(losses[-1])
+                    if self.plan.late():
                         break
                 self.epoch += 1
-                if steps:
-                    yield self._judge(losses / steps, time.monotonic() - started)
-                if why == "stopped":
-                    break
-                if self.epoch - self.best["epoch"] >= self.recipe.patience:
-                    why = "patience"
-                    break
-                self._replan()
-                if self.step < self.total_steps and folder is not None and not self._save(folder):
-                    why = "disk"
-                    break
-                if self.seconds is not None and self._left() <= 0:
-                    why = "time"
-                    break
+                if losses:
+                    yield self._judge(math.fsum(losses) / len(losses), started)
+                why = why or self._end(folder)
         if self.best["weights"] is None:  # stopped before the first epoch was over
             self._keep(-1.0, math.inf)
-        yield Fitted(self.best["weights"], self.best["epoch"], why)
+        yield Fitted(self.best["weights"], self.best["epoch"], why or "planned", tuple(self.history))
+
+    def _end(self, folder: Path | None) -> Why | None:
+        """After an epoch: why it was the last one, or None; then the state is saved."""
+        if self.epoch - self.best["epoch"] >= self.recipe.patience:
+            return "patience"
+        self.plan.replan(self._growth())
+        if anyone(self.plan.left() <= 0):
+            return "time"
+        if folder is not None and not self.plan.over:
+            # A full disk is no reason to lose what was learnt.
+            saved = self.rank != 0 or write_state(folder, self.state())
+            return "disk" if anyone(not saved) else None
+        return None
+
+    def _chunks(self, order: Sequence[int]) -> list[Sequence[int]]:
+        """The photos of each batch. Of a lone photo a BatchNorm can take no statistics: such a last one is left out."""
+        size = self.recipe.batch_size
+        chunks = [order[start : start + size] for start in range(0, len(order), size)]
+        if self.recipe.batch_statistics and len(chunks) > 1 and len(chunks[-1]) < 2 * self.world:
+            chunks.pop()
+        return chunks
 
     def _batches(self, pool: ThreadPoolExecutor) -> Iterator[tuple[_Batch, Tensor]]:
         """One epoch's batches; the pieces of the next are cut while this one is computed."""
         order = torch.randperm(len(self.data.photos), generator=self.generator).tolist()
-        size = self.recipe.batch_size
-        chunks = [order[start : start + size] for start in range(0, len(order), size)]
+        chunks = self._chunks(order)
         with ThreadPoolExecutor(1, thread_name_prefix="batch") as ahead:
 
-            def prepare(chunk: list[int]) -> tuple[_Batch, Future[Tensor]]:
+            def prepare(chunk: Sequence[int]) -> tuple[_Batch, Future[Tensor]]:
                 batch = self._draw(chunk)
                 return batch, ahead.submit(self._pieces, batch, pool)
 
@@ -192,13 +185,13 @@ class _Trainer:
             for following in [*chunks[1:], None]:
                 batch, pieces = waiting
                 ready = pieces.result()
-                if following is not None and self.step + 1 < self.total_steps:
+                if following is not None and self.plan.step + 1 < self.plan.total_steps:
                     waiting = prepare(following)
                 yield batch, ready
-                if self.step >= self.total_steps:
+                if self.plan.over:
                     return
 
-    def _draw(self, indices: list[int]) -> _Batch:
+    def _draw(self, indices: Sequence[int]) -> _Batch:
         """All that is random; every process draws for the whole batch, so that their generators stay alike."""
         recipe = self.recipe
         views = [
@@ -206,7 +199,7 @@ class _Trainer:
             for height, width, _ in (self.data.photos.shape(index) for index in indices)
         ]
         colours = random_colours(len(indices), recipe.colour, self.generator) if recipe.colour else None
-        return _Batch(indices, views, colours, self._size())
+        return _Batch(list(indices), views, colours, self._size())
 
     def _pieces(self, batch: _Batch, pool: ThreadPoolExecutor) -> Tensor:
         """``(n, size, size, 3)`` uint8 of this process's share."""
@@ -216,23 +209,43 @@ class _Trainer:
 
     def _size(self) -> int:
         """Side of the pieces: it grows with the progress, in steps of 32 pixels."""
-        full = self.recipe.image_size or self.data.preprocess.size
-        share = self.recipe.start_size + (1 - self.recipe.start_size) * min(1.0, self.progress / 0.6)
+        full = self.full_size
+        share = self.recipe.start_size + (1 - self.recipe.start_size) * min(1.0, self.plan.progress / 0.6)
         return full if share >= 1 else min(full, max(64, 32 * round(full * share / 32)))
 
+    def _growth(self) -> float:
+        """How many times as long a step takes when the pieces have their full size."""
+        return (self.full_size / self._size()) ** 2
+
     # -- one step ------------------------------------------------------------------------------------------------------
+
+    def _until_it_fits(self, batch: _Batch, pieces: Tensor) -> Generator[Event, None, float]:
+        """A step, with fewer photos at a time where the device's memory is too small for it; returns its loss."""
+        while True:
+            try:
+                return self._step(batch, pieces)
+            except torch.OutOfMemoryError:
+                if self.at_a_time == 1:
+                    raise
+                self.at_a_time = max(1, self.at_a_time // 2)
+            # Outside of the handler, whose traceback holds on to the tensors of the step.
+            self.optimizer.zero_grad(set_to_none=True)
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+            yield BatchHalved(self.at_a_time)
 
     def _step(self, batch: _Batch, pieces: Tensor) -> float:
         """Forward, backward, update; the mean loss of the whole batch."""
         train_mode(self.network, self.recipe.batch_statistics)
-        self._set_rate()
+        set_rate(self.optimizer, rate(self.plan.progress) if self.recipe.one_cycle else 1.0)
         mine = torch.arange(len(batch.indices))[self.rank :: self.world]
         targets = self.data.targets[torch.tensor(batch.indices)[mine]]
         total = torch.zeros((), device=self.device)
         # Drawn once for a batch, and again for each try of it: mixup has a generator of its own.
-        dice = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + self.step)
-        for start in range(0, len(mine), self.at_a_time):
-            some = slice(start, start + self.at_a_time)
+        dice = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + self.plan.step)
+        for some in torch.arange(len(mine)).tensor_split(max(1, math.ceil(len(mine) / self.at_a_time))):
+            if not len(some):  # a process without a photo of a last, small batch
+                continue
             images = self._images(pieces[some], batch.colours, mine[some])
             wanted = self._wanted(targets[some].to(self.device))
             if self.recipe.mixup:
@@ -244,12 +257,13 @@ class _Trainer:
             self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
         if self.world > 1:
-            self._share(total)
+            add_up([total])
+            add_up_gradients(one for one in self.network.parameters() if one.requires_grad)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
-        self.step += 1
-        self._follow()
+        if self.average is not self.network:
+            follow(self.average, self.network, self.recipe.ema, self.plan.step + 1)
         return float(total)
 
     def _images(self, pieces: Tensor, colours: Colours | None, mine: Tensor) -> Tensor:
@@ -271,134 +285,68 @@ class _Trainer:
     def _precision(self) -> AbstractContextManager[object]:
         return torch.autocast(self.device.type, self.amp) if self.amp else nullcontext()
 
-    def _share(self, total: Tensor) -> None:
-        """Sum gradients and loss over all processes; each has divided by the whole batch already."""
-        dist.all_reduce(total)
-        for parameter in self.network.parameters():
-            if parameter.requires_grad:
-                if parameter.grad is None:  # a process without a photo of a last, small batch
-                    parameter.grad = torch.zeros_like(parameter)
-                dist.all_reduce(parameter.grad)
-
-    @torch.no_grad()
-    def _follow(self) -> None:
-        """Move the average towards the weights; at first faster, since it began with weights of no training."""
-        if self.average is self.network:
-            return
-        decay = min(self.recipe.ema, (1 + self.step) / (10 + self.step))
-        pairs = zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True)
-        for mean, value in pairs:
-            if mean.is_floating_point():
-                mean.lerp_(value, 1 - decay)
-            else:
-                mean.copy_(value)
-
-    def _set_rate(self) -> None:
-        factor = rate(self.progress) if self.recipe.one_cycle else 1.0
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["largest"] * factor
-
-    # -- the plan ------------------------------------------------------------------------------------------------------
-
-    def _count(self, seconds: float) -> None:
-        """Note how long a step took, and move on; after some steps a time budget's epochs are planned."""
-        first = self.step_s == 0.0
-        self.step_s = seconds if first or self.step <= 2 else 0.9 * self.step_s + 0.1 * seconds
-        if self.seconds is not None and self.step == MEASURED:
-            self._replan()
-        left = max(1, self.total_steps - self.step)
-        self.progress = min(1.0, self.progress + (1 - self.progress) / (left + 1))
-
-    def _replan(self) -> None:
-        """How many steps still fit into the budget; processes agree on the fewest."""
-        if self.seconds is None:
-            return
-        an_epoch = self.steps_an_epoch * self.step_s + self.data.eval_s
-        epochs = max(0.0, self._left() - self.data.eval_s * (1 if self.epoch == 0 else 0)) / max(an_epoch, 1e-6)
-        # Pieces that grow take longer as the training goes on.
-        growth = (self._full() / self._size()) ** 2
-        fitting = epochs * self.steps_an_epoch / (1 + growth) * 2
-        rounded = max(1, math.floor(fitting / self.steps_an_epoch)) * self.steps_an_epoch
-        steps = rounded if fitting >= self.steps_an_epoch else max(0, math.floor(fitting))
-        if self.world > 1:
-            agreed = torch.tensor(float(steps))
-            dist.all_reduce(agreed, dist.ReduceOp.MIN)
-            steps = int(agreed)
-        self.total_steps = self.step + steps
-
-    def _full(self) -> int:
-        return self.recipe.image_size or self.data.preprocess.size
-
-    def _left(self) -> float:
-        return (self.seconds or 0.0) - self.spent - (time.monotonic() - self.began)
-
-    def _late(self) -> bool:
-        """Whether the budget leaves only the time that judging takes."""
-        return self._any(self.seconds is not None and self._left() < self.data.eval_s)
-
-    def _any(self, asked: bool) -> bool:
-        """Whether any process says so: all of them must go the same way."""
-        if self.world == 1:
-            return asked
-        votes = torch.tensor(float(asked))
-        dist.all_reduce(votes)
-        return bool(votes)
-
     def _tell(self, loss: float) -> Step:
-        steps = max(0, self.total_steps - self.step)
-        epochs = math.ceil(steps / self.steps_an_epoch) if steps else 0
-        speed = self.recipe.batch_size / max(self.step_s, 1e-9)
+        speed = self.recipe.batch_size / max(self.plan.step_s, 1e-9)
         head = self.optimizer.param_groups[-1]["lr"]
-        eta = steps * self.step_s + max(1, epochs) * self.data.eval_s
-        return Step(self.epoch + 1, min(1.0, self.progress), loss, head, speed, eta)
+        return Step(self.epoch + 1, min(1.0, self.plan.progress), loss, head, speed, self.plan.eta_s())
 
     # -- judging and keeping -------------------------------------------------------------------------------------------
 
-    def _judge(self, train_loss: float, seconds: float) -> Epoch:
+    def _judge(self, train_loss: float, started: float) -> Epoch:
         """Judge the average on the photos that are kept apart, exactly as the page and the terminal would name them."""
         before = time.monotonic()
-        self.average.eval()
+        for one in (self.network, self.average) if self.average is not self.network else (self.network,):
+            average_statistics(one)
         classifier = Classifier(self.average, self.data.preprocess, self.data.names, device=self.device)
-        logits = torch.cat([
-            classifier.logits(self.data.crops[start : start + 64]) for start in range(0, len(self.data.crops), 64)
-        ])  # fmt: skip
-        self.data = _with_eval_s(self.data, time.monotonic() - before)
+        crops = self.data.crops
+        # Each process names its share; what the others name is zero until it is added up.
+        logits = torch.zeros(len(crops), len(self.data.names))
+        mine = range(self.rank, len(crops), self.world)
+        for start in range(0, len(mine), 64):
+            some = mine[start : start + 64]
+            logits[torch.tensor(some)] = classifier.logits([crops[index] for index in some])
+        add_up([logits])
+        self.plan.eval_s = time.monotonic() - before
         loss = float(nn.functional.cross_entropy(logits, self.data.val_targets))
         accuracy = float((logits.argmax(1) == self.data.val_targets).float().mean())
         best = (accuracy, -loss) > (self.best["accuracy"], -self.best["loss"])
         if best:
             self._keep(accuracy, loss)
-        rate_now = self.optimizer.param_groups[-1]["lr"]
-        seconds += time.monotonic() - before
-        told = Epoch(self.epoch, train_loss, loss, accuracy, rate_now, seconds, best)
-        self.history.append({"epoch": told.number, "train_loss": train_loss, "val_loss": loss, "val_accuracy": accuracy,
-                             "learning_rate": rate_now, "seconds": seconds})  # fmt: skip
+        told = Epoch(
+            self.epoch, train_loss, loss, accuracy, self.optimizer.param_groups[-1]["lr"], time.monotonic() - started,
+            best,
+        )  # fmt: skip
+        self.history.append({
+            "epoch": self.epoch, "train_loss": train_loss, "val_loss": loss, "val_accuracy": accuracy,
+            "learning_rate": told.learning_rate, "seconds": told.seconds,
+        })  # fmt: skip
         return told
 
     def _keep(self, accuracy: float, loss: float) -> None:
         weights = {key: value.detach().cpu().clone() for key, value in self.average.state_dict().items()}
         self.best = {"epoch": self.epoch, "accuracy": accuracy, "loss": loss, "weights": weights}
 
-    def _save(self, folder: Path) -> bool:
-        """Whether the state could be saved; a full disk is no reason to lose what was learnt."""
-        saved = True
-        if self.rank == 0:
-            saved = write_state(folder, self.state())
-        return not self._any(not saved)
+    def about(self) -> dict[str, Any]:
+        """What a state must have in common with a run that goes on from it."""
+        return {
+            **asdict(self.recipe),
+            "classes": list(self.data.names),
+            "photos": [len(self.data.photos), zlib.crc32(self.data.targets.numpy().tobytes())],
+            "network": repr(self.network.config),
+        }
 
     def state(self) -> dict[str, Any]:
         """All that is needed to go on: tensors, numbers and lists."""
         return {
+            "about": self.about(),
             "network": self.network.state_dict(),
             "average": None if self.average is self.network else self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "random": self.generator.get_state(),
-            "numbers": {
-                name: getattr(self, name)
-                for name in ("epoch", "step", "progress", "at_a_time", "total_steps", "step_s")
-            },
-            "spent": self.spent + time.monotonic() - self.began,
+            "epoch": self.epoch,
+            "at_a_time": self.at_a_time,
+            "plan": self.plan.state(),
             "best": self.best,
             "history": self.history,
         }
@@ -408,44 +356,9 @@ class _Trainer:
         self.network.load_state_dict(state["network"])
         if self.average is not self.network:
             self.average.load_state_dict(state["average"])
-        largest = [group["largest"] for group in self.optimizer.param_groups]
         self.optimizer.load_state_dict(state["optimizer"])
-        for group, value in zip(self.optimizer.param_groups, largest, strict=True):
-            group["largest"] = value
         self.scaler.load_state_dict(state["scaler"])
         self.generator.set_state(state["random"].cpu())
-        for name, value in state["numbers"].items():
-            setattr(self, name, value)
-        self.spent, self.began = state["spent"], time.monotonic()
+        self.epoch, self.at_a_time = state["epoch"], state["at_a_time"]
+        self.plan.load(state["plan"])
         self.best, self.history = state["best"], list(state["history"])
-
-
-def rate(progress: float) -> float:
-    """One cycle of the learning rate, as a share of its largest: up along half a cosine, then down along another."""
-    if progress < RISE:
-        return LOWEST + (1 - LOWEST) * (1 - math.cos(math.pi * progress / RISE)) / 2
-    return LAST + (1 - LAST) * (1 + math.cos(math.pi * (progress - RISE) / (1 - RISE))) / 2
-
-
-def _optimizer(network: ResNet, recipe: Recipe) -> torch.optim.Optimizer:
-    """Groups of parameters that learn, from the stem to the head: lower stages slower, no decay for vectors."""
-    parts = ["stem", "layer1", "layer2", "layer3", "layer4", "fc"]
-    groups: list[dict[str, Any]] = []
-    for depth, part in enumerate(parts):
-        largest = recipe.learning_rate * (
-            recipe.head_factor if part == "fc" else recipe.stage_decay ** (len(parts) - 2 - depth)
-        )
-        named = [
-            one for path, one in network.named_parameters()
-            if one.requires_grad and (path.split(".")[0] if path.split(".")[0] in parts else "stem") == part
-        ]  # fmt: skip
-        for matrices in (False, True):
-            chosen = [one for one in named if (one.ndim > 1) == matrices]
-            if chosen:
-                decay = recipe.weight_decay if matrices else 0.0
-                groups.append({"params": chosen, "lr": largest, "largest": largest, "weight_decay": decay})
-    return torch.optim.AdamW(groups) if recipe.adamw else torch.optim.Adam(groups)
-
-
-def _with_eval_s(data: FitData, seconds: float) -> FitData:
-    return FitData(data.photos, data.targets, data.crops, data.val_targets, data.names, data.preprocess, seconds)

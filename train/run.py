@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Literal
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 
 from resnet.config import VARIANTS, ResNetConfig
@@ -19,7 +18,8 @@ from resnet.network import ResNet
 from resnet.preprocess import Preprocess
 from train.augment import cut_all, random_view
 from train.baseline import Head, fit_baseline, fit_head
-from train.events import Advanced, Baseline, Epoch, Event, Finished, Fitted, Started
+from train.distributed import anyone, place
+from train.events import Advanced, Baseline, Event, Finished, Fitted, Started
 from train.fit import FitData, fit
 from train.job import Job
 from train.reading import BATCH, Read, body, read_photos
@@ -48,20 +48,20 @@ def run(job: Job, stop: Callable[[], bool] = lambda: False) -> Iterator[Event]:
     read = yield from read_photos(job, base, device)
     names = job.dataset.classes
     baseline = yield from _baseline(job, read, began)
-    weights, why = None, None
-    curves: list[dict[str, float | None]] = []
+    weights: Mapping[str, Tensor] | None = None
+    why: str | None = None
+    curves: Sequence[Mapping[str, float | None]] = ()
     if job.recipe.method == "head":
         assert baseline is not None  # `_base` has seen to it
-        baseline = yield from _views(job, base, read, baseline, device)
-    elif not stop():
+        head = yield from _views(job, base, read, baseline, device)
+        weights = _with_head(base, base.config.with_classes(len(names)), head)
+    elif not anyone(stop()):
         fitted = None
         for event in _fit(job, base, read, baseline, device, began, stop):
             fitted = event if isinstance(event, Fitted) else fitted
-            if isinstance(event, Epoch):
-                curves.append(_curve(event))
             yield event
         assert fitted is not None
-        weights, why = fitted.state_dict, fitted.why
+        weights, why, curves = fitted.state_dict, fitted.why, fitted.history
     yield Started("measure", len(read.crops))
     config = base.config.with_classes(len(names))
     fallback = None if baseline is None else _with_head(base, config, baseline)
@@ -83,7 +83,7 @@ def run(job: Job, stop: Callable[[], bool] = lambda: False) -> Iterator[Event]:
         for name, true, named in zip(read.val_names, read.val_targets, logits.argmax(1), strict=True)
     }
     seconds = time.monotonic() - began
-    if not dist.is_initialized() or dist.get_rank() == 0:
+    if place()[0] == 0:
         write(job, base, config, found, state, read, curves, seconds, device)
     kept: Literal["trained", "baseline"] = "trained" if weights is not None and not better else "baseline"
     yield Finished(found, kept, job.out, answers, seconds, why)
@@ -193,10 +193,3 @@ def _fit(
     if job.recipe.minutes is not None:
         seconds = 60 * job.recipe.minutes - (time.monotonic() - began) - 2 * read.eval_s - RESERVE_S
     yield from fit(network, data, job.recipe, device, seconds=seconds, folder=job.state, stop=stop)
-
-
-def _curve(event: Epoch) -> dict[str, float | None]:
-    return {
-        "epoch": event.number, "train_loss": event.train_loss, "val_loss": event.val_loss,
-        "val_accuracy": event.val_accuracy, "learning_rate": event.learning_rate, "seconds": event.seconds,
-    }  # fmt: skip

@@ -45,7 +45,7 @@ def measure(
         classifier.logits(read.crops[start : start + 64]) for start in range(0, len(read.crops), 64)
     ]) if read.crops else torch.empty(0, len(job.dataset.classes))  # fmt: skip
     majority = Counter(read.targets.tolist()).most_common(1)[0][0]
-    beside = None if baseline is None or job.recipe.method == "head" else baseline.logits(read.val_features)
+    beside = None if baseline is None else baseline.logits(read.val_features)
     found = report(
         logits, read.val_targets, job.dataset.classes, read.val_names, majority_train=majority, baseline_logits=beside,
         seed=job.recipe.seed,

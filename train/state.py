@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -32,11 +33,16 @@ def write_state(folder: Path, state: dict[str, Any]) -> bool:
     return True
 
 
-def read_state(folder: Path, device: torch.device) -> dict[str, Any] | None:
+def read_state(folder: Path, device: torch.device, about: Mapping[str, Any]) -> dict[str, Any] | None:
     """The state in a folder; None if there is none. Nothing but tensors, numbers and texts is ever unpickled.
 
+    Args:
+        folder: where it was written.
+        device: where its tensors go.
+        about: what it must say under the key ``"about"``: settings and facts of the run that goes on from it.
+
     Raises:
-        Refusal: if it is damaged.
+        Refusal: if it is damaged, or of another run.
     """
     path = folder / STATE
     if not path.is_file():
@@ -50,4 +56,12 @@ def read_state(folder: Path, device: torch.device) -> dict[str, Any] | None:
             "state.broken", "The saved state in {name} can't be read; delete {file} and train from the start.",
             name=folder.name, file=STATE,
         ) from error  # fmt: skip
+    known = state.get("about")
+    differs = [key for key, value in about.items() if not isinstance(known, dict) or known.get(key) != value]
+    if differs:
+        raise Refusal(
+            "state.other", "The saved state in {name} is of another run ({what} differ); give the options and the data "
+            "that it began with, or delete {file}.",
+            name=folder.name, what=", ".join(key.replace("_", " ") for key in differs[:4]), file=STATE,
+        )  # fmt: skip
     return state

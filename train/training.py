@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from tqdm.auto import tqdm
 
 from resnet.errors import Refusal
 from train.dataset import Dataset
+from train.distributed import processes
 from train.events import Advanced, Baseline, BatchHalved, Epoch, Event, Finished, Fitted, Skipped, Started, Step
 from train.findings import findings
 from train.ingest import ingest
@@ -155,22 +152,6 @@ def _say_split(dataset: Dataset, parts: Split) -> None:
     )
 
 
-@contextmanager
-def processes() -> Iterator[int]:
-    """Join the others where torchrun has started several; gives this one's rank."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        yield 0
-        return
-    cuda = torch.cuda.is_available()
-    if cuda:
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    dist.init_process_group("nccl" if cuda else "gloo")
-    try:
-        yield dist.get_rank()
-    finally:
-        dist.destroy_process_group()
-
-
 class _Interrupt:
     """Ctrl-C asks the training to end with the best so far; a second one ends everything."""
 
@@ -252,7 +233,7 @@ def _summary(event: Finished) -> str:
     lines = ["", f"Accuracy on {report.photos:,} photos kept apart: {report.accuracy}"]
     if report.baseline:
         lines.append(f"  the baseline: {report.baseline.accuracy}")
-        if event.kept == "baseline" and event.why is not None:
+        if event.kept == "baseline":
             lines.append("  Training made it no better: the baseline is what was kept.")
     lines.append(f"  always {report.names[report.majority]}: {report.majority_accuracy}")
     calibration = report.calibration

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import tempfile
 import time
+import zlib
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from resnet.config import ResNetConfig
 from resnet.network import ResNet
 from resnet.preprocess import Preprocess
+from train.distributed import processes
 from train.drawn import draw
-from train.events import Step
+from train.events import Fitted, Step
 from train.ingest import ingest
 from train.job import Job
+from train.methods import Method
 from train.recipe import choose
 from train.run import run
 from train.split import split
-from train.training import processes
 from weights.checkpoint import Checkpoint, Source
 
 
-def main(out: Path, state: Path) -> None:
+def main(out: Path, state: Path, method: Method = "all", **settings: Any) -> None:
     """Train for three epochs; the weights are the same each time, and of several processes the first one speaks."""
     with processes() as rank, tempfile.TemporaryDirectory() as folder:
         draw(Path(folder), per_class=6)
@@ -32,12 +36,15 @@ def main(out: Path, state: Path) -> None:
         config = ResNetConfig("basic", (1, 1, 1, 1), include_top=False)
         base = Checkpoint(config, ResNet(config).state_dict(), Preprocess(size=64), (), source=Source("tiny"))
         parts = split(dataset, 0.3)
-        recipe = choose("all", len(parts.train), epochs=3, batch_size=8)
+        recipe = choose(method, len(parts.train), **({"epochs": 3, "batch_size": 8} | settings))
         for event in run(Job(dataset, parts, base, recipe, out, state, torch.device("cpu"))):
             if isinstance(event, Step) and rank == 0:
                 print("step", event.epoch, event.progress, event.loss, flush=True)
                 time.sleep(0.05)
+            if isinstance(event, Fitted):
+                sums = [zlib.crc32(value.numpy().tobytes()) for value in event.state_dict.values()]
+                print("sums", rank, zlib.crc32(str(sums).encode()), flush=True)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:4], **json.loads(sys.argv[4] if sys.argv[4:] else "{}"))  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -9,26 +10,38 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from weights.checkpoint import read_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
+def torchrun(tmp_path: Path, count: int, *words: str) -> tuple[list[float], dict[str, Tensor]]:
+    """Losses of the steps and the weights that so many processes end with."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}", "-m"]
+    folders = [str(tmp_path / f"{name}{count}") for name in ("out", "state")]
+    command = [sys.executable, *launch, "tests.train.killed", *folders, *words]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr[-2000:]
+    lines = [line.split() for line in done.stdout.splitlines() if line.startswith("step ")]
+    sums = {words[2] for line in done.stdout.splitlines() if (words := line.split())[:1] == ["sums"]}
+    assert len(sums) == 1, "all of them end with the same weights"
+    return [float(line[3]) for line in lines], dict(read_folder(Path(folders[0])).state_dict)
+
+
 def test_two_processes_learn_as_one(tmp_path: Path) -> None:
     """BatchNorms that learn scales and shifts alone see no batch, so nothing depends on how it was divided."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    losses = []
-    for count in (1, 2):
-        launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}", "-m"]
-        folders = [str(tmp_path / f"{name}{count}") for name in ("out", "state")]
-        command = [sys.executable, *launch, "tests.train.killed", *folders]
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240)
-        assert done.returncode == 0, done.stderr[-2000:]
-        lines = [line.split() for line in done.stdout.splitlines() if line.startswith("step ")]
-        losses.append([float(line[3]) for line in lines])
-        assert len(lines) == 6, "one of them speaks"
-    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
-    one, two = (read_folder(tmp_path / f"out{count}").state_dict for count in (1, 2))
-    for key, value in one.items():
-        torch.testing.assert_close(value, two[key], atol=2e-3, rtol=2e-2)
+    (one, alone), (two, together) = (torchrun(tmp_path, count) for count in (1, 2))
+    assert len(one) == len(two) == 6, "one of them speaks"
+    assert one == pytest.approx(two, rel=1e-3)
+    for key, value in alone.items():
+        torch.testing.assert_close(value, together[key], atol=2e-3, rtol=2e-2)
+
+
+def test_two_processes_agree_on_the_end(tmp_path: Path) -> None:
+    """With statistics of their own shares and clocks of their own, they still take every turn together."""
+    settings = {"epochs": None, "minutes": 0.15, "patience": 1, "learning_rate": 0.05}
+    losses, weights = torchrun(tmp_path, 2, "scratch", json.dumps(settings))
+    assert losses and all(value.isfinite().all() for value in weights.values())

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +20,12 @@ from torch import Tensor, nn
 from resnet.errors import Refusal
 from resnet.network import ResNet
 from train.events import Baseline, BatchHalved, Epoch, Event, Finished, Fitted, Step
-from train.fit import _optimizer, rate
 from train.job import Job
 from train.methods import METHODS, freeze
+from train.optimizer import optimizer_for, rate
 from train.recipe import choose
 from train.run import run
+from train.split import split
 from train.state import STATE, read_state, write_state
 from weights.checkpoint import Checkpoint, read_folder
 
@@ -92,6 +95,33 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(make_job: Callable[..., 
     events = list(run(make_job("all", epochs=3, state=state)))
     assert [one.number for one in of_kind(events, Epoch)] == [2, 3]
     assert same(whole, weights(events))
+    (fitted,) = of_kind(events, Fitted)
+    assert [one["epoch"] for one in fitted.history] == [1, 2, 3]
+    card = (of_kind(events, Finished)[0].folder / "README.md").read_text()
+    assert all(f"\n| {number} | {one['train_loss']:.4f}" in card for number, one in enumerate(fitted.history, start=1))
+
+
+def test_a_state_of_another_run_is_not_gone_on_from(make_job: Callable[..., Job], tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    list(run(make_job("all", state=state)))
+    for other, said in (
+        (make_job("last-stage", state=state), "method"),
+        (make_job("all", batch_size=4, state=state), "batch size"),
+        (replace(make_job("all", state=state), split=split(make_job().dataset, 0.5)), "photos"),
+    ):
+        with pytest.raises(Refusal, match=f"another run .*{said}"):
+            list(run(other))
+    list(run(make_job("all", state=state)))
+
+
+@pytest.mark.parametrize("batch_size", [2, 3, 9, 27])
+def test_a_lone_photo_is_no_batch_to_take_statistics_of(batch_size: int, make_job: Callable[..., Job]) -> None:
+    """At 32 pixels the last maps are single pixels, of which one photo has no variance."""
+    job = make_job("scratch", epochs=1, batch_size=batch_size, image_size=32)
+    assert len(job.split.train) == 28
+    for event in (events := list(run(job))):
+        assert not isinstance(event, Step) or math.isfinite(event.loss)
+    assert len(of_kind(events, Step)) == 28 // batch_size + (28 % batch_size > 1)
 
 
 def test_killed_and_resumed_in_another_process(tmp_path: Path) -> None:
@@ -191,7 +221,7 @@ def test_the_tutorials_recipe_is_the_tutorials() -> None:
 def test_learning_rates_fall_towards_the_stem_and_vectors_do_not_decay(tiny: Checkpoint) -> None:
     built = ResNet(tiny.config.with_classes(4))
     freeze(built, "all")
-    optimizer = _optimizer(built, choose("all", 100, learning_rate=1e-3))
+    optimizer = optimizer_for(built, choose("all", 100, learning_rate=1e-3))
     rates = {id(one): group for group in optimizer.param_groups for one in group["params"]}
     assert len(rates) == len(list(built.parameters())), "each in one group"
 
@@ -241,13 +271,13 @@ def test_unknown_methods_and_settings() -> None:
 
 
 def test_a_state_is_whole_or_not_there(tmp_path: Path) -> None:
-    assert read_state(tmp_path, torch.device("cpu")) is None
+    assert read_state(tmp_path, torch.device("cpu"), {}) is None
     assert write_state(tmp_path, {"numbers": [1], "tensor": torch.ones(3)})
-    found = read_state(tmp_path, torch.device("cpu"))
+    found = read_state(tmp_path, torch.device("cpu"), {})
     assert found and found["numbers"] == [1] and torch.equal(found["tensor"], torch.ones(3))
     assert [file.name for file in tmp_path.iterdir()] == [STATE]
     data = (tmp_path / STATE).read_bytes()
     for broken in (b"", b"x" * 100, data[: len(data) // 2]):
         (tmp_path / STATE).write_bytes(broken)
         with pytest.raises(Refusal, match="can't be read"):
-            read_state(tmp_path, torch.device("cpu"))
+            read_state(tmp_path, torch.device("cpu"), {})
