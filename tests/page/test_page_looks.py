@@ -44,7 +44,8 @@ NAMELESS = """() => {
   const wrong = [], shown = (one) => one.getClientRects().length > 0;
   const text = (one) => (one.getAttribute('aria-label') || one.title || one.textContent || '').trim();
   for (const one of document.querySelectorAll('img'))
-    if (shown(one) && !one.alt && !one.closest('.gallery, #photo')) wrong.push(one.outerHTML.slice(0, 200));
+    if (shown(one) && !one.alt && !one.closest('.gallery, #photo, #inside-photo, button[aria-label]'))
+      wrong.push(one.outerHTML.slice(0, 200));
   for (const one of document.querySelectorAll('button, [role=button], [role=progressbar]'))
     if (shown(one) && !text(one) && !one.closest('.gallery')) wrong.push(one.outerHTML.slice(0, 200));
   for (const one of document.querySelectorAll('input, select, textarea'))
