@@ -6,6 +6,7 @@ import base64
 import csv
 import io
 import re
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -203,8 +204,15 @@ def box(page: Page, name: str, index: int = 0) -> Locator:
     return page.locator("#drawing svg:visible").nth(index).locator(f".part[data-part='{name}'] rect")
 
 
+def until(page: Page, script: str, expected: object) -> None:
+    """Wait until the page says that: its parts change one after the other."""
+    deadline = time.monotonic() + 5
+    while (found := page.evaluate(script)) != expected and time.monotonic() < deadline:
+        page.wait_for_timeout(50)
+    assert found == expected
+
+
 def totals(page: Page, expected: Sequence[str]) -> None:
-    """Wait for those figures; all that stands on the page comes with them."""
     expect(page.locator("#totals .figures > div > b")).to_have_text(list(expected))
 
 
@@ -212,6 +220,7 @@ def follows(page: Page, facts: list[LayerFacts], batch: int = 16) -> None:
     """Figures, bars, drawing and table are those of that network."""
     values = costs(facts, batch)
     totals(page, figures(values))
+    until(page, ROWS, rows_of(facts))  # it comes last
     text = page.inner_text("#totals")
     assert f"({values[0]:,})" in text and f"({values[1]:,})" in text and f"at {batch} images" in text
     stages = {part.name: part for part in parts(facts, "stage")}
@@ -222,7 +231,6 @@ def follows(page: Page, facts: list[LayerFacts], batch: int = 16) -> None:
     ((boxes, words),) = page.evaluate(DRAWN)
     assert boxes == drawn_of(facts)
     assert all(shape(part.output_shape) in words for name, part in stages.items() if name not in ("conv2_x", "head"))
-    assert page.evaluate(ROWS) == rows_of(facts)
 
 
 def taken(page: Page, words: str) -> str:
@@ -296,14 +304,14 @@ def test_two_side_by_side(visit: Visit) -> None:
         ]
     )
     totals(page, figures(values[0]))
+    expect(page.locator("#drawing h3")).to_have_text(["resnet34", "resnet50"])
     assert [one for one, _ in page.evaluate(DRAWN)] == [drawn_of(one) for one in both]
-    assert page.locator("#drawing h3").all_inner_texts() == ["resnet34", "resnet50"]
     # A cell that differs holds both, the second below the first; one that does not holds one.
     expected = [
         [first if first == second else f"{first}\n{second}" for first, second in zip(*pair, strict=True)]
         for pair in zip(rows_of(both[0]), rows_of(both[1]), strict=True)
     ]
-    assert page.evaluate(ROWS) == expected
+    until(page, ROWS, expected)
     marked = page.locator("#layers td.differs").all_inner_texts()
     assert marked == [cell for row in expected for cell in row if "\n" in cell] and len(marked) > 20
     assert page.inner_text("#layers .tools .hint") == "Marked cells differ: resnet34 above, resnet50 below."
@@ -328,7 +336,7 @@ def test_two_side_by_side(visit: Visit) -> None:
     # What only one of them has says so.
     pick(page, "second", "resnet18")
     expect(page.locator("#drawing h3")).to_have_text(["resnet34", "resnet18"])
-    assert page.inner_text("#inside h3") == "layer2.0 · conv3_x · resnet18"  # it has no layer3.2
+    expect(page.locator("#inside h3")).to_have_text("layer2.0 · conv3_x · resnet18")  # it has no layer3.2
     show_rows(page, "Blocks")
     theirs = [{part.name for part in parts(facts_of(name), "block")} for name in ("resnet34", "resnet18")]
     expect(page.locator("#layers tbody tr")).to_have_count(len(theirs[0] | theirs[1]))
@@ -361,8 +369,8 @@ def test_what_is_trained(visit: Visit) -> None:
     faded = page.locator("#drawing svg:visible .part.frozen")
     assert faded.count() == 0
     methods: tuple[tuple[Method, str, list[str]], ...] = (
-        ("last-stage", "last stage and head", [one for one in blocks if one.split(".")[0] not in LEARNS["last-stage"]]),
-        ("head", "a new head alone", [one for one in blocks if one != "fc"]),
+        ("last-stage", "last stage and head", blocks[: blocks.index("layer4.0")]),
+        ("head", "a new head alone", blocks[: blocks.index("fc")]),
     )
     needed = [alone]
     for method, words, frozen in methods:
@@ -376,15 +384,14 @@ def test_what_is_trained(visit: Visit) -> None:
             f"{learning:,} of them learn ({100 * learning / 25_557_032:.1f} %), {25_557_032 - learning:,} are frozen."
             in page.inner_text("#totals")
         )
-        shown = [one.get_attribute("data-part") for one in faded.all()]
-        assert shown == [one for one in frozen if one != "avgpool" or method == "head"]
+        expect(faded).to_have_count(len(frozen))
+        assert [one.get_attribute("data-part") for one in faded.all()] == frozen
         for name, opacity in (("layer1.0", 0.28), ("fc", 1)):
             assert float(box(page, name).evaluate("one => getComputedStyle(one).fillOpacity")) == opacity
+        stages = ["conv1", "conv2_x", "conv3_x", "conv4_x", *(["conv5_x"] if method == "head" else [])]
+        expect(page.locator("#layers tr.frozen td:first-child")).to_have_text(stages)
         rows = {row[0]: row[-1] for row in page.evaluate(ROWS)}
-        assert page.locator("#layers tr.frozen td:first-child").all_inner_texts() == [
-            name for name, cell in rows.items() if cell == "frozen"
-        ]
-        assert rows["conv1"] == rows["conv4_x"] == "frozen" and rows["head"] == "2,049,000"
+        assert [name for name, cell in rows.items() if cell == "frozen"] == stages and rows["head"] == "2,049,000"
         assert rows["conv5_x"] == ("14,964,736" if method == "last-stage" else "frozen")
         table = list(csv.DictReader(io.StringIO(taken(page, "This table as CSV"))))
         assert sum(int(row["trained_parameters"]) for row in table) == learning
@@ -400,7 +407,8 @@ def test_what_is_trained(visit: Visit) -> None:
     totals(page, figures(costs(facts)))
     expect(faded).to_have_count(0)
     assert "25,557,032 of them learn (100.0 %), 0 are frozen." in page.inner_text("#totals")
-    assert "Frozen" not in page.inner_text("#inside") and page.locator("#layers tr.frozen").count() == 0
+    expect(page.locator("#inside")).not_to_contain_text("Frozen")
+    expect(page.locator("#layers tr.frozen")).to_have_count(0)
     pick(page, "method", "not shown")
     expect(page.locator("#layers th")).to_have_count(7)
     follows(page, facts)
@@ -414,13 +422,16 @@ def test_pointing_at_a_box_moves_nothing(visit: Visit) -> None:
         page = architecture(visit(locale=locale, width=widths[0]))
         pick(page, "variant", name)
         pick(page, "method", TEXTS[locale[:2]]["method.head"])
-        expect(page.locator("#drawing svg:visible .part.frozen").nth(1)).to_be_visible()
+        expect(page.locator("#layers tr.frozen").nth(4)).to_be_visible()
         expect(page.locator("#filters img")).to_be_visible()
         readout = page.locator(".readout")
         for width in widths:
             page.set_viewport_size({"width": width, "height": 900})
             page.mouse.move(0, 0)
-            before = page.evaluate(BELOW)
+            before: list[float] = []
+            while (now := page.evaluate(BELOW)) != before:  # until all has its new place
+                before = now
+                page.wait_for_timeout(100)
             for part in (found[one] for one in ("conv1", "layer1.0", "layer3.22", "layer4.0", "fc")):
                 box(page, part.name).hover()
                 if locale == "en-US":
@@ -464,8 +475,7 @@ def test_the_table_in_three_depths_sorted_searched_and_taken_away(visit: Visit) 
     for depth, words in (("block", "Blocks"), ("layer", "Every layer"), ("stage", "Stages"), ("layer", "Every layer")):
         show_rows(page, words)
         expected = rows_of(facts, depth)  # type: ignore[arg-type]
-        expect(page.locator("#layers tbody tr")).to_have_count(len(expected))
-        assert page.evaluate(ROWS) == expected
+        until(page, ROWS, expected)
         links = {
             one.get_attribute("download"): one.get_attribute("href") or "" for one in page.locator(".links a").all()
         }
@@ -511,7 +521,7 @@ def test_the_table_in_three_depths_sorted_searched_and_taken_away(visit: Visit) 
 
     searched(224)
     slide(page, "size", "ArrowRight", "ArrowRight")
-    totals(page, figures(costs(facts_of("resnet34", 226))))
+    expect(page.locator("#layers td", has_text="8 x 8 x 512").locator("visible=true")).to_have_count(6)
     searched(226)
     everything = csv.DictReader(io.StringIO(taken(page, "This table as CSV")))
     assert len(list(everything)) == len(facts), "a file holds the whole table"
@@ -530,10 +540,8 @@ def test_the_table_in_three_depths_sorted_searched_and_taken_away(visit: Visit) 
     heading.get_by_role("button").click()
     for side in (226, 227, 256):
         number(page, "size").fill(str(side))
-        expect(page.locator("#totals")).to_contain_text(f"({costs(facts_of('resnet34', side))[1]:,})")
-        assert page.evaluate(ROWS) == sorted(
-            rows_of(facts_of("resnet34", side)), key=lambda row: int(row[4].replace(",", ""))
-        )
+        rows = rows_of(facts_of("resnet34", side))
+        until(page, ROWS, sorted(rows, key=lambda row: int(row[4].replace(",", ""))))
     expect(heading).to_have_attribute("aria-sort", "ascending")
 
 
@@ -735,7 +743,7 @@ def test_a_number_out_of_range_is_named_and_changes_nothing_else(visit: Visit) -
         number(page, field).press("Tab")
         expect(number(page, field)).to_have_value(inside)
         expect(notice).to_have_text(english.format(inside), use_inner_text=True)
-        assert page.evaluate(KEPT) == before
+        until(page, KEPT, before)
         number(page, field).fill(good)
         expect(notice).to_be_hidden()
 
