@@ -15,6 +15,7 @@ import urllib.request
 import uuid
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -179,11 +180,10 @@ def app_environment(folder: Path, **more: str) -> dict[str, str]:
     }
 
 
-@pytest.fixture(scope="session")
-def site(hub: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+@contextmanager
+def started(hub: Any, folder: Path) -> Iterator[Site]:
     """`python app.py`, as a person starts it, with the local Hub as its Hub and a token in its environment."""
-    folder, port = tmp_path_factory.mktemp("app"), free_port()
-    log = folder / "log.txt"
+    port, log = free_port(), folder / "log.txt"
     with log.open("w") as output:
         process = subprocess.Popen(
             [sys.executable, "app.py", "--port", str(port)],
@@ -199,6 +199,13 @@ def site(hub: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     finally:
         process.terminate()
         process.wait(20)
+
+
+@pytest.fixture(scope="session")
+def site(hub: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A page that all tests share which train nothing: they also measure how much memory it ever took."""
+    with started(hub, tmp_path_factory.mktemp("app")) as served:
+        yield served
 
 
 @pytest.fixture

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.page.conftest import Site, started
 from train.drawn import draw
 from weights.checkpoint import read_folder
 
 #: A run on two busy cores.
 RUN_MS = 150_000
+
+
+@pytest.fixture(scope="module")
+def site(hub: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A page of its own: training takes memory that other tests don't expect."""
+    with started(hub, tmp_path_factory.mktemp("training")) as served:
+        yield served
 
 
 @pytest.fixture(scope="module")
