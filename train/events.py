@@ -45,6 +45,14 @@ class Baseline:
 
 
 @dataclass(frozen=True)
+class Taught:
+    """A teacher is there, and so well does it name the photos kept apart."""
+
+    name: str
+    accuracy: Share
+
+
+@dataclass(frozen=True)
 class Step:
     """One step of the optimizer.
 
@@ -130,4 +138,4 @@ class Finished:
     why: str | None
 
 
-Event = Started | Advanced | Baseline | Step | Epoch | BatchHalved | Skipped | Fitted | Finished
+Event = Started | Advanced | Baseline | Taught | Step | Epoch | BatchHalved | Skipped | Fitted | Finished

@@ -29,6 +29,7 @@ from train.optimizer import follow, optimizer_for, rate, set_rate
 from train.plan import Plan
 from train.recipe import Recipe, amp_dtype
 from train.state import read_state, write_state
+from train.teacher import Teacher
 
 Why = Literal["planned", "patience", "time", "stopped", "disk"]
 
@@ -73,6 +74,7 @@ def fit(
     device: torch.device,
     *,
     seconds: float | None = None,
+    teacher: Teacher | None = None,
     folder: Path | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Event]:
@@ -87,13 +89,14 @@ def fit(
         recipe: of a method that trains more than a head.
         device: where to compute.
         seconds: that the training may take, judging included; None where the recipe's epochs decide.
+        teacher: to learn from beside the labels.
         folder: for the state.
         stop: looked at before each step; the best epoch so far is kept.
 
     Raises:
         Refusal: if a state in `folder` can't be read, or is of another run.
     """
-    trainer = _Trainer(network, data, recipe, device, seconds)
+    trainer = _Trainer(network, data, recipe, device, seconds, teacher)
     if folder is not None and (state := read_state(folder, device, trainer.about())) is not None:
         trainer.load(state)
     yield Started("train", len(data.photos))
@@ -104,15 +107,21 @@ class _Trainer:
     """One training, with everything that its state consists of."""
 
     def __init__(
-        self, network: ResNet, data: FitData, recipe: Recipe, device: torch.device, seconds: float | None
+        self,
+        network: ResNet,
+        data: FitData,
+        recipe: Recipe,
+        device: torch.device,
+        seconds: float | None,
+        teacher: Teacher | None,
     ) -> None:
-        self.data, self.recipe, self.device = data, recipe, device
+        self.data, self.recipe, self.device, self.teacher = data, recipe, device, teacher
         network.requires_grad_(True)
         freeze(network, recipe.method)
         # Channels-last is the memory order that convolutions are fastest in, on CPUs and on GPUs.
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.network).requires_grad_(False) if recipe.ema else self.network
-        self.optimizer = optimizer_for(self.network, recipe)
+        self.optimizer = optimizer_for(self.network, recipe, teacher.projection.parameters() if teacher else ())
         self.amp = amp_dtype(recipe, device)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.amp == torch.float16)
         self.generator = torch.Generator().manual_seed(recipe.seed)
@@ -250,21 +259,30 @@ class _Trainer:
             wanted = self._wanted(targets[some].to(self.device))
             if self.recipe.mixup:
                 images, wanted = mixed(images, wanted, self.recipe.mixup, dice)
-            with self._precision():
-                logits = self.network(images)
             # Each photo weighs the same, whichever process and part of the batch it is in.
-            loss = nn.functional.cross_entropy(logits.float(), wanted, reduction="sum") / len(batch.indices)
+            loss = self._loss(images, wanted) / len(batch.indices)
             self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
         if self.world > 1:
             add_up([total])
-            add_up_gradients(one for one in self.network.parameters() if one.requires_grad)
+            add_up_gradients(one for group in self.optimizer.param_groups for one in group["params"])
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         if self.average is not self.network:
             follow(self.average, self.network, self.recipe.ema, self.plan.step + 1)
         return float(total)
+
+    def _loss(self, images: Tensor, wanted: Tensor) -> Tensor:
+        """Summed over the photos: of the labels, and of the teacher where there is one."""
+        with self._precision():
+            maps = self.network.forward_features(images)
+            logits = self.network.forward_head(maps)
+            loss = nn.functional.cross_entropy(logits.float(), wanted, reduction="sum")
+            if self.teacher is None:
+                return loss
+            pooled = self.network.avgpool(maps).flatten(1)
+            return (1 - self.recipe.teacher_weight) * loss + self.teacher.loss(images, pooled, logits)
 
     def _images(self, pieces: Tensor, colours: Colours | None, mine: Tensor) -> Tensor:
         """``(n, size, size, 3)`` uint8 -> ``(n, 3, size, size)`` normalised, in channels-last memory."""
@@ -333,6 +351,7 @@ class _Trainer:
             "classes": list(self.data.names),
             "photos": [len(self.data.photos), zlib.crc32(self.data.targets.numpy().tobytes())],
             "network": repr(self.network.config),
+            "teacher": self.teacher.about() if self.teacher else None,
         }
 
     def state(self) -> dict[str, Any]:
@@ -341,6 +360,7 @@ class _Trainer:
             "about": self.about(),
             "network": self.network.state_dict(),
             "average": None if self.average is self.network else self.average.state_dict(),
+            "projection": self.teacher.projection.state_dict() if self.teacher else None,
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "random": self.generator.get_state(),
@@ -356,6 +376,8 @@ class _Trainer:
         self.network.load_state_dict(state["network"])
         if self.average is not self.network:
             self.average.load_state_dict(state["average"])
+        if self.teacher:
+            self.teacher.projection.load_state_dict(state["projection"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         self.generator.set_state(state["random"].cpu())

@@ -28,6 +28,7 @@ class Job:
         name: of the model, for its card.
         command: that it can be repeated with, for its card.
         memory: bytes of memory for decoded photos.
+        teacher: a network that knows more, to learn from as well; see `train.teacher`.
     """
 
     dataset: Dataset
@@ -40,3 +41,4 @@ class Job:
     name: str = ""
     command: str = ""
     memory: int | None = None
+    teacher: Checkpoint | None = None

@@ -13,8 +13,10 @@ from resnet.errors import Refusal
 from resnet.preprocess import Pixels
 from train.cache import Shelf, decode, memory_limit, planned_bytes, room_for
 from train.cache import Skipped as Undecoded
+from train.dataset import Image
 from train.events import Advanced, Event, Skipped, Started
 from train.job import Job
+from train.unpack import disk_refusal
 from weights.checkpoint import Checkpoint
 
 #: Photos whose features are computed at a time.
@@ -23,7 +25,11 @@ BATCH = 8
 
 @dataclass(frozen=True)
 class Read:
-    """What became of the photos: cached ones to learn from, crops to judge by, and features of both."""
+    """What became of the photos: cached ones to learn from, crops to judge by, and pooled features of both.
+
+    `features` are the base's, empty where it knows nothing; `taught` are the teacher's, empty without one. `eval_s` is
+    how long the base takes to see all crops.
+    """
 
     photos: Shelf
     targets: Tensor
@@ -33,49 +39,84 @@ class Read:
     val_names: list[str]
     features: Tensor
     val_features: Tensor
+    taught: Tensor
+    val_taught: Tensor
     eval_s: float
     skipped: dict[str, str]
 
 
-def body(base: Checkpoint) -> dict[str, Tensor]:
+class _Seen:
+    """What one frozen network sees in the photos, as they come, and how long it takes."""
+
+    def __init__(self, checkpoint: Checkpoint, device: torch.device) -> None:
+        self._classifier, self._width = headless(checkpoint).classifier(device), checkpoint.config.num_features
+        self._rows: dict[int, Tensor] = {}
+        self.seconds, self.photos = 0.0, 0
+
+    def look(self, places: Sequence[int], crops: Sequence[Pixels], keep: bool = True) -> None:
+        before = time.monotonic()
+        features = self._classifier.pooled(crops)
+        self.seconds += time.monotonic() - before
+        self.photos += len(crops)
+        if keep:
+            self._rows.update(zip(places, features, strict=True))
+
+    def of(self, places: Sequence[int]) -> Tensor:
+        """``(N, D)``; ``(0, D)`` where nothing was kept."""
+        return torch.stack([self._rows[place] for place in places]) if self._rows else torch.empty(0, self._width)
+
+
+def body(checkpoint: Checkpoint) -> dict[str, Tensor]:
     """Its weights without the classifier's."""
-    return {key: value for key, value in base.state_dict.items() if not key.startswith("fc.")}
+    return {key: value for key, value in checkpoint.state_dict.items() if not key.startswith("fc.")}
+
+
+def headless(checkpoint: Checkpoint) -> Checkpoint:
+    """The same network without its classifier."""
+    return replace(checkpoint, config=checkpoint.config.with_classes(0), state_dict=body(checkpoint), label_names=())
+
+
+def known_as(checkpoint: Checkpoint) -> str:
+    """What a checkpoint is called; of one on disk the folder's or the file's name, not where it lies."""
+    source = checkpoint.source
+    if source.path is not None and source.repo is None:
+        return source.path.name
+    return source.name or checkpoint.architecture
 
 
 def read_photos(job: Job, base: Checkpoint, device: torch.device) -> Generator[Event, None, Read]:
-    """Decode every photo once; features of the frozen base come along where they are of use."""
+    """Decode every photo once; features of the frozen base and the teacher come along where they are of use.
+
+    Raises:
+        Refusal: if nothing of a class, or nothing to judge by, can be read any more, or the disk is full.
+    """
     train = [job.dataset.images[index] for index in job.split.train]
     val = [job.dataset.images[index] for index in job.split.val]
     side, targets = base.preprocess.size, job.dataset.targets
     places = [*job.split.train, *job.split.val]
-    memory = job.memory if job.memory is not None else memory_limit()
-    room = room_for(job.recipe.min_scale)
-    planned = planned_bytes(train, side, room)
-    job.out.parent.mkdir(parents=True, exist_ok=True)
-    shelf = Shelf(planned, memory, job.out.parent)
-    judged = Shelf(3 * side * side * len(val), max(0, memory - planned), job.out.parent)
-    headless = replace(base, config=base.config.with_classes(0), state_dict=body(base), label_names=())
-    classifier = headless.classifier(device)
+    shelf, judged = _shelves(job, train, val, side)
+    eyes = _Seen(base, device)
+    teacher = None if job.teacher is None else _Seen(job.teacher, device)
     learns = job.recipe.method != "scratch"
     yield Started("read", len(places))
-    found: list[tuple[int, Tensor]] = []
     skipped: dict[str, str] = {}
     kept: list[int] = []
     val_kept: list[int] = []
     pending: list[tuple[int, Pixels]] = []
-    began, busy = time.monotonic(), 0.0
+    began = time.monotonic()
 
-    def features() -> None:
-        nonlocal busy
-        if pending and learns:
-            before = time.monotonic()
-            found.extend(
-                zip([one for one, _ in pending], classifier.pooled([crop for _, crop in pending]), strict=True)
-            )
-            busy += time.monotonic() - before
+    def look() -> None:
+        if not pending:
+            return
+        these, crops = zip(*pending, strict=True)
+        if learns or not eyes.photos:  # one look tells how long judging will take
+            eyes.look(these, crops, learns)
+        if teacher is not None:
+            teacher.look(these, crops)
         pending.clear()
 
-    for number, one in enumerate(decode([*train, *val], base.preprocess, side, room), start=1):
+    decoded = decode([*train, *val], base.preprocess, side, room_for(job.recipe.min_scale))
+    for number, one in enumerate(decoded, start=1):
         if isinstance(one, Undecoded):
             skipped[one.name] = str(one.reason)
             yield Skipped(one.name, str(one.reason), one.reason.code)
@@ -89,23 +130,22 @@ def read_photos(job: Job, base: Checkpoint, device: torch.device) -> Generator[E
                 val_kept.append(place)
             pending.append((place, one.crop))
             if len(pending) == BATCH:
-                features()
+                look()
         if number % BATCH == 0 or number == len(places):
             yield Advanced("read", number, len(places), number / max(time.monotonic() - began, 1e-6))
-    features()
+    look()
     missing = set(job.dataset.classes) - {job.dataset.images[place].label for place in kept}
     if missing:
         raise Refusal(
             "train.unreadable", "No photo of {label} can be read any more; add some, or leave the class out.",
             label=min(missing),
         )  # fmt: skip
-    by_place = dict(found)
-    width = base.config.num_features
-
-    def stacked(places: Sequence[int]) -> Tensor:
-        return torch.stack([by_place[place] for place in places]) if by_place and places else torch.empty(0, width)
-
-    speed = len(found) / busy if busy else 0.0
+    if not val_kept:
+        raise Refusal(
+            "train.no_val", "None of the photos kept apart can be read any more, so nothing could be judged; bring the "
+            "dataset again.",
+        )  # fmt: skip
+    taught, val_taught = (teacher.of(kept), teacher.of(val_kept)) if teacher else (torch.empty(0), torch.empty(0))
     return Read(
         shelf,
         torch.tensor([targets[place] for place in kept]),
@@ -113,8 +153,22 @@ def read_photos(job: Job, base: Checkpoint, device: torch.device) -> Generator[E
         judged,
         torch.tensor([targets[place] for place in val_kept]),
         [job.dataset.images[place].name for place in val_kept],
-        stacked(kept),
-        stacked(val_kept),
-        len(val_kept) / speed if speed else 0.0,
+        eyes.of(kept),
+        eyes.of(val_kept),
+        taught,
+        val_taught,
+        len(val_kept) * eyes.seconds / max(eyes.photos, 1),
         skipped,
     )
+
+
+def _shelves(job: Job, train: Sequence[Image], val: Sequence[Image], side: int) -> tuple[Shelf, Shelf]:
+    """For the photos that are learnt from, and for the crops that are judged by."""
+    memory = job.memory if job.memory is not None else memory_limit()
+    planned = planned_bytes(train, side, room_for(job.recipe.min_scale))
+    folder = job.out.parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return Shelf(planned, memory, folder), Shelf(3 * side * side * len(val), max(0, memory - planned), folder)
+    except OSError as error:
+        raise disk_refusal(error, str(folder)) from None

@@ -27,6 +27,9 @@ RANGES: dict[str, tuple[float, float, str]] = {
     "patience": (1, 10_000, "the patience in epochs"),
     "seed": (0, 2**31 - 1, "the seed"),
     "views": (1, 16, "the number of views"),
+    "teacher_weight": (0, 1, "the weight of the teacher's answers"),
+    "teacher_temperature": (0.5, 20, "the temperature of the teacher's answers"),
+    "feature_weight": (0, 100, "the weight of the teacher's features"),
 }
 
 
@@ -57,6 +60,9 @@ class Recipe:
         views: of each training photo that a head alone is fitted on.
         seed: of all that is random.
         mixed_precision: None where the device decides.
+        teacher_weight: how much a teacher's answers count; the labels count for the rest of 1. See `train.teacher`.
+        teacher_temperature: that softens both answers.
+        feature_weight: how much the distance from the teacher's features counts.
     """
 
     method: Method = "all"
@@ -81,6 +87,9 @@ class Recipe:
     views: int = 3
     seed: int = 0
     mixed_precision: bool | None = None
+    teacher_weight: float = 0.7
+    teacher_temperature: float = 2.0
+    feature_weight: float = 0.5
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:

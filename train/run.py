@@ -19,13 +19,14 @@ from resnet.preprocess import Preprocess
 from train.augment import cut_all, random_view
 from train.baseline import Head, fit_baseline, fit_head
 from train.distributed import anyone, place
-from train.events import Advanced, Baseline, Event, Finished, Fitted, Started
+from train.events import Advanced, Baseline, Event, Finished, Fitted, Started, Taught
 from train.fit import FitData, fit
 from train.job import Job
-from train.reading import BATCH, Read, body, read_photos
+from train.reading import BATCH, Read, body, headless, read_photos
 from train.saving import measure, rank, write
 from train.shares import Share
 from train.split import groups
+from train.teacher import Teacher, head_for
 from weights.checkpoint import Checkpoint, Source
 
 #: Seconds that a time budget keeps for measuring and writing.
@@ -48,6 +49,7 @@ def run(job: Job, stop: Callable[[], bool] = lambda: False) -> Iterator[Event]:
     read = yield from read_photos(job, base, device)
     names = job.dataset.classes
     baseline = yield from _baseline(job, read, began)
+    teacher, taught = yield from _teacher(job, base, read, device)
     weights: Mapping[str, Tensor] | None = None
     why: str | None = None
     curves: Sequence[Mapping[str, float | None]] = ()
@@ -57,7 +59,7 @@ def run(job: Job, stop: Callable[[], bool] = lambda: False) -> Iterator[Event]:
         weights = _with_head(base, base.config.with_classes(len(names)), head)
     elif not anyone(stop()):
         fitted = None
-        for event in _fit(job, base, read, baseline, device, began, stop):
+        for event in _fit(job, base, read, baseline, teacher, device, began, stop):
             fitted = event if isinstance(event, Fitted) else fitted
             yield event
         assert fitted is not None
@@ -84,7 +86,7 @@ def run(job: Job, stop: Callable[[], bool] = lambda: False) -> Iterator[Event]:
     }
     seconds = time.monotonic() - began
     if place()[0] == 0:
-        write(job, base, config, found, state, read, curves, seconds, device)
+        write(job, base, config, found, state, read, curves, seconds, device, taught)
     kept: Literal["trained", "baseline"] = "trained" if weights is not None and not better else "baseline"
     yield Finished(found, kept, job.out, answers, seconds, why)
 
@@ -94,6 +96,12 @@ def _base(job: Job) -> Checkpoint:
     if job.base is None and job.recipe.method != "scratch":
         raise Refusal(
             "train.no_base", "The method {method} needs a base to begin with; name one, or choose scratch.",
+            method=job.recipe.method,
+        )  # fmt: skip
+    if job.teacher is not None and job.recipe.method in ("head", "tutorial"):
+        raise Refusal(
+            "train.teacher", "The method {method} has no use for a teacher; leave it out, or choose all, last-stage or "
+            "scratch.",
             method=job.recipe.method,
         )  # fmt: skip
     if job.base is not None and job.recipe.method != "scratch":
@@ -128,6 +136,21 @@ def _baseline(job: Job, read: Read, began: float) -> Generator[Event, None, Head
     return head
 
 
+def _teacher(
+    job: Job, base: Checkpoint, read: Read, device: torch.device
+) -> Generator[Event, None, tuple[Teacher | None, Taught | None]]:
+    """The teacher with a head for these classes, and how well it does itself."""
+    if job.teacher is None:
+        return None, None
+    copies = _copies(job, read)
+    head = head_for(job.teacher, job.dataset.classes, read.taught, read.targets, copies, job.recipe.seed)
+    teacher = Teacher(job.teacher, head, read.taught, read.features, base.preprocess, job.recipe, device)
+    right = (head.logits(read.val_taught).argmax(1) == read.val_targets).sum()
+    taught = Taught(teacher.name, Share(int(right), len(read.val_targets)))
+    yield taught
+    return teacher, taught
+
+
 def _copies(job: Job, read: Read) -> list[tuple[int, ...]]:
     """Groups of copies, as indices into the photos that are learnt from."""
     place = {index: number for number, index in enumerate(read.kept)}
@@ -142,9 +165,7 @@ def _views(job: Job, base: Checkpoint, read: Read, head: Head, device: torch.dev
     if not total:
         return head
     yield Started("views", total)
-    classifier = replace(
-        base, config=base.config.with_classes(0), state_dict=body(base), label_names=()
-    ).classifier(device)  # fmt: skip
+    classifier = headless(base).classifier(device)
     generator = torch.Generator().manual_seed(job.recipe.seed)
     began, views = time.monotonic(), [read.features]
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
@@ -169,6 +190,7 @@ def _fit(
     base: Checkpoint,
     read: Read,
     baseline: Head | None,
+    teacher: Teacher | None,
     device: torch.device,
     began: float,
     stop: Callable[[], bool],
@@ -192,4 +214,6 @@ def _fit(
     seconds = None
     if job.recipe.minutes is not None:
         seconds = 60 * job.recipe.minutes - (time.monotonic() - began) - 2 * read.eval_s - RESERVE_S
-    yield from fit(network, data, job.recipe, device, seconds=seconds, folder=job.state, stop=stop)
+    yield from fit(
+        network, data, job.recipe, device, seconds=seconds, teacher=teacher, folder=job.state, stop=stop
+    )  # fmt: skip

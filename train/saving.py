@@ -18,9 +18,9 @@ from resnet.config import ResNetConfig
 from train.baseline import Head
 from train.card import CardFacts, card
 from train.dataset import Dataset
+from train.events import Taught
 from train.job import Job
-from train.reading import Read
-from train.recipe import Recipe
+from train.reading import Read, known_as
 from train.report import Report, report
 from train.unpack import disk_refusal
 from weights.checkpoint import Checkpoint, Source, write_folder
@@ -67,10 +67,16 @@ def write(
     curves: Sequence[Mapping[str, float | None]],
     seconds: float,
     device: torch.device,
+    taught: Taught | None = None,
 ) -> None:
+    """The folder with its card and metrics.
+
+    Raises:
+        Refusal: if it can't be written.
+    """
     provenance = {
-        "base": base.source.name, "repo": base.source.repo, "commit": base.source.commit, "data": job.dataset.name,
-        "recipe": asdict(job.recipe),
+        "base": known_as(base), "repo": base.source.repo, "commit": base.source.commit, "data": job.dataset.name,
+        "teacher": known_as(job.teacher) if job.teacher else None, "recipe": asdict(job.recipe),
     }  # fmt: skip
     checkpoint = Checkpoint(
         config, state, base.preprocess, tuple(job.dataset.classes), found.calibration.temperature, found.rule,
@@ -78,10 +84,10 @@ def write(
     )  # fmt: skip
     facts = CardFacts(
         job.name or job.dataset.name, checkpoint.architecture, config.num_parameters, base.preprocess.size, found,
-        job.dataset.name, _counts(job, read), job.recipe.method, _settings(job.recipe), job.command,
+        job.dataset.name, _counts(job, read), job.recipe.method, _settings(job), job.command,
         device_name(device), seconds, _duplicates(job.dataset), read.skipped, curves,
-        None if job.recipe.method == "scratch" else base.source.name or None, base.source.repo, base.source.commit,
-        base.license,
+        None if job.recipe.method == "scratch" else known_as(base), base.source.repo, base.source.commit,
+        base.license, teacher=_teacher(job, taught),
     )  # fmt: skip
     try:
         write_folder(checkpoint, job.out)
@@ -91,10 +97,22 @@ def write(
         raise disk_refusal(error, job.out.name) from None
 
 
-def _settings(recipe: Recipe) -> dict[str, object]:
-    return {
-        key.replace("_", " "): value for key, value in asdict(recipe).items() if key != "method" and value is not None
-    }
+def _settings(job: Job) -> dict[str, object]:
+    unused = {"method"} if job.teacher else {"method", "teacher_weight", "teacher_temperature", "feature_weight"}
+    settings = asdict(job.recipe).items()
+    return {key.replace("_", " "): value for key, value in settings if key not in unused and value is not None}
+
+
+def _teacher(job: Job, taught: Taught | None) -> str | None:
+    """What was distilled from, in words."""
+    if job.teacher is None or taught is None:
+        return None
+    known = [job.teacher.architecture]
+    if job.teacher.source.repo:
+        known.append(f"repository {job.teacher.source.repo}, commit {job.teacher.source.commit}")
+    if job.teacher.license:
+        known.append(f"licence {job.teacher.license}")
+    return f"{taught.name} ({'; '.join(known)}), which names {taught.accuracy} of the photos kept apart rightly"
 
 
 def _counts(job: Job, read: Read) -> dict[str, dict[str, int]]:

@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 from resnet.errors import Refusal
 from train.dataset import Dataset
 from train.distributed import processes
-from train.events import Advanced, Baseline, BatchHalved, Epoch, Event, Finished, Fitted, Skipped, Started, Step
+from train.events import Advanced, Baseline, BatchHalved, Epoch, Event, Finished, Fitted, Skipped, Started, Step, Taught
 from train.findings import findings
 from train.ingest import ingest
 from train.job import Job
@@ -73,6 +73,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ema", type=float, metavar="DECAY", help="of the average of the weights; 0 for none")
     parser.add_argument("--patience", type=int, metavar="N", help="epochs without a better one until it ends")
     parser.add_argument("--views", type=int, metavar="N", help="of each photo, for the method head")
+    parser.add_argument("--teacher", metavar="NAME", help="a model that knows more, to learn from beside the labels")
+    parser.add_argument("--teacher-weight", type=float, metavar="X", help="of its answers, beside the labels (0.7)")
+    parser.add_argument("--teacher-temperature", type=float, metavar="T", help="that softens the answers (2)")
+    parser.add_argument("--feature-weight", type=float, metavar="X", help="of the distance from what it sees (0.5)")
     parser.add_argument(
         "--mixed-precision", action=argparse.BooleanOptionalAction, default=None,
         help="compute in half of fp32 (default: where that is faster)",
@@ -98,16 +102,18 @@ def run(args: argparse.Namespace) -> int:
             learning_rate=args.lr, image_size=args.image_size, start_size=args.start_size,
             weight_decay=args.weight_decay, label_smoothing=args.label_smoothing, mixup=args.mixup, ema=args.ema,
             patience=args.patience, views=args.views, seed=args.seed, min_scale=args.min_scale, colour=args.colour,
-            mixed_precision=args.mixed_precision,
+            mixed_precision=args.mixed_precision, teacher_weight=args.teacher_weight,
+            teacher_temperature=args.teacher_temperature, feature_weight=args.feature_weight,
         )  # fmt: skip
         base = load(args.base, local=True)
+        teacher = load(args.teacher, local=True) if args.teacher else None
         name = f"{dataset.name}-{args.method}"
         out = Path(args.out or name)
         if out.exists() and not args.resume and any(out.iterdir()):
             raise Refusal("train.not_empty", "{name} is not empty; name a new folder, or empty it.", name=str(out))
         state = Path(args.resume) if args.resume else None
         command = f"python -m train {shlex.join(sys.argv[1:])}"
-        job = Job(dataset, parts, base, recipe, out, state, device, name, command)
+        job = Job(dataset, parts, base, recipe, out, state, device, name, command, teacher=teacher)
         if not quiet:
             _say_split(dataset, parts)
         stop = _Interrupt()
@@ -200,6 +206,8 @@ class _Screen:
     def _line(self, event: Event) -> str:
         if isinstance(event, Baseline):
             return f"Baseline after {event.seconds:.1f} s: {event.accuracy}"
+        if isinstance(event, Taught):
+            return f"The teacher {event.name}: {event.accuracy}"
         if isinstance(event, Epoch):
             mark = " *" if event.best else ""
             return (

@@ -105,6 +105,24 @@ def test_a_class_that_breaks_is_a_refusal(tmp_path: Path, make_job: Callable[...
         list(run(replace(make_job("head"), dataset=dataset, split=split(dataset, 0.3))))
 
 
+def test_with_nothing_left_to_judge_by_there_is_no_training(tmp_path: Path, make_job: Callable[..., Job]) -> None:
+    draw(tmp_path / "data", per_class=4)
+    dataset = ingest(tmp_path / "data")
+    parts = split(dataset, 0.3)
+    for index in parts.val:
+        dataset.images[index].path.unlink()
+    with pytest.raises(Refusal, match="nothing could be judged"):
+        list(run(replace(make_job("all"), dataset=dataset, split=parts)))
+
+
+def test_a_folder_that_can_not_be_made_is_named_before_anything_is_read(
+    tmp_path: Path, make_job: Callable[..., Job]
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(Refusal, match="can't be written"):
+        next(run(make_job("all", out=tmp_path / "file/out")))
+
+
 def test_without_a_base_there_is_scratch_alone(make_job: Callable[..., Job]) -> None:
     with pytest.raises(Refusal, match="needs a base"):
         list(run(replace(make_job("all"), base=None)))
