@@ -47,11 +47,13 @@ def network_svg(
     width, height = (across + 130, along) if vertical else (along, across)
     drawn: list[str] = []
     stage = ""
+    # What a stage gives on: conv2_x begins with a pooling, whose shape is not yet the blocks'.
+    ends = {one.part.stage: one.part.output_shape for one in boxes if one.part.shortcut}
     for box in boxes:
         start = MARGIN + box.start * step
         if box.part.stage != stage:
             stage = box.part.stage
-            drawn.append(_label(box.part, start, centre, vertical))
+            drawn.append(_label(box.part, ends.get(stage, box.part.output_shape), start, centre, vertical))
         classes = [box.part.stage, *(["frozen"] if box.part.name in frozen else [])]
         classes += ["chosen"] if box.part.name == opened else []
         drawn.append(_shape(box, start, step, centre, vertical, " ".join(classes), number))
@@ -113,9 +115,9 @@ def _shape(box: _Box, start: float, step: float, centre: float, vertical: bool, 
     )
 
 
-def _label(part: Part, start: float, centre: float, vertical: bool) -> str:
-    """The stage's name and the shape that it begins to make."""
-    text = f"{part.stage} · {shape_text(part.output_shape)}"
+def _label(part: Part, shape: Sequence[int], start: float, centre: float, vertical: bool) -> str:
+    """The stage's name and the shape that it makes."""
+    text = f"{part.stage} · {shape_text(shape)}"
     if vertical:
         return f'<text x="{centre + THICK / 2 + 10:.0f}" y="{start + 12:.1f}">{html.escape(text)}</text>'
     # Stem and head have no arcs, so their words stand above; the stages' below, where there is room for them.
@@ -124,7 +126,7 @@ def _label(part: Part, start: float, centre: float, vertical: bool) -> str:
     x, anchor = (start + 40, "end") if part.stage == "head" else (start, "start")
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{html.escape(part.stage)}</text>'
-        f'<text x="{x:.1f}" y="{y + 14:.1f}" text-anchor="{anchor}">{shape_text(part.output_shape)}</text>'
+        f'<text x="{x:.1f}" y="{y + 14:.1f}" text-anchor="{anchor}">{shape_text(shape)}</text>'
     )
 
 
