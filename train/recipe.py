@@ -123,7 +123,7 @@ def choose(method: Method, photos: int, *, minutes: float | None = None, **setti
     if unknown := set(settings) - known:
         raise TypeError(f"there is no setting {', '.join(sorted(unknown))}")
     recipe = Recipe(method, minutes)
-    # A network that begins with the baseline's head needs little: at 3e-4 its first epochs unlearn more than they teach.
+    # A network that begins with the baseline's head needs little: at 3e-4 its first epochs unlearn more than they add.
     if method == "tutorial":
         # To the letter: Adam, every layer alike, no schedule, crops of 8 % and more, the best of 3 epochs.
         recipe = replace(
