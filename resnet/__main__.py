@@ -5,16 +5,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import csv
-import io
 import json
-import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
-import torch
 from tqdm.auto import tqdm
 
 from resnet.classifier import Classification, Classifier
@@ -23,6 +20,7 @@ from resnet.errors import Refusal
 from resnet.photos import find_photos
 from resnet.rows import header, to_json, to_table
 from resnet.summary import LayerFacts, Part, layers, parts, to_csv
+from resnet.terminal import device_of, run_command
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -54,17 +52,7 @@ def main(argv: list[str] | None = None) -> int:
     inspect.add_argument("--json", action="store_true", help="print one JSON object a line")
     inspect.set_defaults(run=_layers)
     args = parser.parse_args(argv)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a file's name need not be text, nor its text in the terminal's code
-            stream.reconfigure(errors="backslashreplace")
-    try:
-        return int(args.run(args))
-    except Refusal as refusal:
-        print(refusal, file=sys.stderr)
-        return 2
-    except BrokenPipeError:  # `| head` has seen enough; what is still in the buffer goes nowhere
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    return run_command(args)
 
 
 def _positive(text: str) -> int:
@@ -110,13 +98,8 @@ def _layers(args: argparse.Namespace) -> int:
 def _load(args: argparse.Namespace) -> Classifier:
     from weights.load import load  # a door may call any package
 
-    try:
-        torch.empty(0, device=args.device)
-    except (RuntimeError, AssertionError):  # torch asserts that it was compiled for the device
-        raise Refusal(
-            "device.none", "There is no device {name} here; leave out --device, or use cpu.", name=repr(args.device)
-        ) from None
-    return load(args.model).classifier(args.device)
+    device = device_of(args.device)
+    return load(args.model).classifier(device)
 
 
 def _classify(args: argparse.Namespace) -> int:

@@ -9,7 +9,6 @@ import copy
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
@@ -19,6 +18,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from resnet.errors import Refusal
 from resnet.network import BasicBlock, Bottleneck, ResNet
+from resnet.parallel import map_ahead
 from resnet.photos import Photo
 from resnet.preprocess import ImageLike, Pixels, Preprocess, open_image
 
@@ -203,7 +203,7 @@ class Classifier:
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
         step = min(batch_size, CPU_BATCH[1]) if self.device.type == "cpu" else batch_size
-        for batch in _batched(_map_ahead(self._read, images, ahead=max(2 * step, batch_size)), step):
+        for batch in _batched(map_ahead(self._read, enumerate(images), ahead=max(2 * step, batch_size)), step):
             crops = [row.crop for row in batch if not isinstance(row.crop, Refusal)]
             yield batch, self._forward(crops, network)
 
@@ -257,27 +257,6 @@ def _batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
     iterator = iter(items)
     while batch := list(itertools.islice(iterator, size)):
         yield batch
-
-
-def _map_ahead(function: Callable[[tuple[int, T]], _Row], items: Iterable[T], ahead: int) -> Iterator[_Row]:
-    """``map(function, enumerate(items))`` in order, computed on all cores at most `ahead` items early."""
-    numbered = enumerate(items)
-    first = list(itertools.islice(numbered, 2))
-    if len(first) < 2:  # one photo needs no threads
-        yield from map(function, first)
-        return
-    waiting: list[Future[_Row]] = []
-    with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="decode") as pool:
-        try:
-            for item in itertools.chain(first, numbered):
-                waiting.append(pool.submit(function, item))
-                if len(waiting) >= ahead:
-                    yield waiting.pop(0).result()
-            while waiting:
-                yield waiting.pop(0).result()
-        finally:
-            for future in waiting:
-                future.cancel()
 
 
 def fold_batch_norm(network: ResNet) -> ResNet:

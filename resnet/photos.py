@@ -6,6 +6,7 @@ import os
 import threading
 import zipfile
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -47,26 +48,42 @@ class _Archive:
         self.lock = threading.Lock()
 
     def read(self, entry: zipfile.ZipInfo, name: str) -> bytes:
-        try:
-            with self.lock, self.file.open(entry) as stream:
-                # The size in the header is only what the archive claims: count while reading.
-                data = stream.read(MAX_FILE_BYTES + 1)
-        except Exception as error:  # zlib.error and lzma.LZMAError share no base but this one
-            if isinstance(error, RuntimeError) and not isinstance(error, NotImplementedError):
-                raise Refusal(
-                    "zip.encrypted", "{name} is encrypted; make a zip without a password.", name=name
-                ) from None
-            raise Refusal(
-                "zip.entry",
-                "{name} can't be unpacked: the archive is damaged there or packed unusually; make the zip again.",
-                name=name,
-            ) from None
+        with unpacking(name), self.lock, self.file.open(entry) as stream:
+            # The size in the header is only what the archive claims: count while reading.
+            data = stream.read(MAX_FILE_BYTES + 1)
         if len(data) > MAX_FILE_BYTES:
             raise Refusal(
                 "zip.large", "{name} unpacks to more than {limit} MB, which no photo does; leave it out.",
                 name=name, limit=MAX_FILE_BYTES // 1024**2,
             )  # fmt: skip
         return data
+
+
+@contextmanager
+def unpacking(name: str) -> Iterator[None]:
+    """Whatever goes wrong with an entry of a zip while it is read, said in a sentence.
+
+    Args:
+        name: of the entry.
+
+    Raises:
+        Refusal: if it is encrypted, damaged, or packed in a way that Python does not know.
+    """
+    try:
+        yield
+    except Exception as error:  # zlib.error and lzma.LZMAError share no base but this one
+        if isinstance(error, RuntimeError) and not isinstance(error, NotImplementedError):
+            raise encrypted(name) from None
+        raise Refusal(
+            "zip.entry",
+            "{name} can't be unpacked: the archive is damaged there or packed unusually; make the zip again.",
+            name=name,
+        ) from None
+
+
+def encrypted(name: str) -> Refusal:
+    """Of an entry of a zip, or of the zip."""
+    return Refusal("zip.encrypted", "{name} is encrypted; make a zip without a password.", name=name)
 
 
 def find_photos(paths: Iterable[str | Path]) -> list[Photo]:

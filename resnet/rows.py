@@ -26,13 +26,13 @@ def to_table(row: Classification, name: str, top_k: int) -> list[object]:
     cells: list[object] = [cell for one in row.predictions[:top_k] for cell in (one.label, one.probability)]
     cells += [""] * (2 * top_k - len(cells))
     return [
-        _harmless(name),
-        *map(_harmless, cells),
+        harmless(name),
+        *map(harmless, cells),
         "" if row.refusal else row.verdict,
-        _harmless(str(row.refusal or "")),
+        harmless(str(row.refusal or "")),
     ]
 
 
-def _harmless(cell: object) -> object:
+def harmless(cell: object) -> object:
     """A spreadsheet runs a text that begins like a formula; class names come from strangers' checkpoints."""
     return f"'{cell}" if isinstance(cell, str) and cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell

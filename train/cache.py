@@ -6,9 +6,7 @@ import math
 import os
 import tempfile
 import threading
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
@@ -17,6 +15,7 @@ import numpy as np
 from PIL import Image as Picture
 
 from resnet.errors import Refusal
+from resnet.parallel import map_ahead
 from resnet.preprocess import Pixels, Preprocess, open_image
 from train.dataset import Image
 from train.unpack import disk_refusal
@@ -25,8 +24,6 @@ from train.unpack import disk_refusal
 ROOM = 1.15
 #: Share of the machine's memory that a cache may take before it goes to disk.
 MEMORY_SHARE = 0.25
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -124,7 +121,7 @@ def decode(
             return Skipped(image.name, refusal)
         return Decoded(index, preprocess.pixels(picture), np.asarray(smaller(picture, side, room)))
 
-    yield from _map_ahead(read, list(enumerate(images)))
+    yield from map_ahead(read, enumerate(images), ahead=4 * (os.cpu_count() or 1))
 
 
 def room_for(min_scale: float) -> float:
@@ -170,21 +167,3 @@ def memory_limit() -> int:
         return int(MEMORY_SHARE * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     except (AttributeError, OSError, ValueError):  # not a Unix
         return 1_000_000_000
-
-
-def _map_ahead(
-    function: Callable[[tuple[int, Image]], Decoded | Skipped], items: Sequence[tuple[int, Image]]
-) -> Iterator[Decoded | Skipped]:
-    cores = os.cpu_count() or 1
-    waiting: deque[Future[Decoded | Skipped]] = deque()
-    with ThreadPoolExecutor(cores, thread_name_prefix="decode") as pool:
-        try:
-            for item in items:
-                waiting.append(pool.submit(function, item))
-                if len(waiting) >= 4 * cores:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from resnet.rows import _harmless as harmless
+from resnet.rows import harmless
 from train.dataset import Group, IngestReport
 
 #: From here on the largest class is said to outweigh the smallest.

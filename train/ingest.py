@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import stat
 import zipfile
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
 from resnet.errors import Refusal
+from resnet.parallel import map_ahead
 from resnet.preprocess import image_suffixes
 from train.dataset import Dataset, Group, Image, IngestReport, LeftOut, Unreadable, check, make_dataset, moved, without
 from train.layout import places
@@ -137,38 +137,20 @@ def _is_file(path: Path) -> bool:
 
 def _look_at(files: Iterator[Found], total: int, progress: Progress | None) -> Iterator[tuple[Found, Look | Refusal]]:
     """Look at files on all cores, in their order, while more are still being unpacked; never far ahead."""
-    threads = os.cpu_count() or 1
-    waiting: deque[tuple[Found, Future[Look | Refusal]]] = deque()
-    done = 0
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="look")
-
-    def oldest() -> tuple[Found, Look | Refusal]:
-        nonlocal done
-        found, future = waiting.popleft()
-        seen = future.result()
-        done += 1
+    seen = map_ahead(_seen, files, ahead=16 * (os.cpu_count() or 1))
+    for done, one in enumerate(seen, start=1):
         if progress:
             progress(done, total)
-        return found, seen
-
-    try:
-        for found in files:
-            waiting.append((found, pool.submit(_seen, found)))
-            if len(waiting) >= 16 * threads:
-                yield oldest()
-        while waiting:
-            yield oldest()
-    finally:
-        pool.shutdown(cancel_futures=True)
+        yield one
 
 
-def _seen(found: Found) -> Look | Refusal:
+def _seen(found: Found) -> tuple[Found, Look | Refusal]:
     if found.refusal:
-        return found.refusal
+        return found, found.refusal
     try:
-        return look(found.path, PurePosixPath(found.name).name)
+        return found, look(found.path, PurePosixPath(found.name).name)
     except Refusal as refusal:
-        return refusal
+        return found, refusal
 
 
 def _dataset(looked: list[tuple[Found, Look | Refusal]], ignored: Mapping[str, int], name: str) -> Dataset:

@@ -11,10 +11,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import torch
 from tqdm.auto import tqdm
 
 from resnet.errors import Refusal
+from resnet.terminal import device_of
 from train.dataset import Dataset
 from train.distributed import processes
 from train.events import Advanced, Baseline, BatchHalved, Epoch, Event, Finished, Fitted, Skipped, Started, Step, Taught
@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         Refusal: as `ingest`, `split`, `load` and `run_job` do.
     """
-    device = _device(args.device)
+    device = device_of(args.device)
     with processes() as rank, tempfile.TemporaryDirectory(prefix="resnet-train-") as folder:
         quiet = rank != 0
         dataset = _dataset(Path(args.data), Path(folder) / "data", quiet)
@@ -121,15 +121,6 @@ def run(args: argparse.Namespace) -> int:
             if not quiet:
                 stop.screen.show(event)
     return 0
-
-
-def _device(name: str | None) -> torch.device | None:
-    try:
-        return torch.empty(0, device=name).device if name else None
-    except (RuntimeError, AssertionError):  # torch asserts that it was compiled for the device
-        raise Refusal(
-            "device.none", "There is no device {name} here; leave out --device, or use cpu.", name=repr(name)
-        ) from None
 
 
 def _dataset(source: Path, folder: Path, quiet: bool) -> Dataset:

@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from resnet.errors import Refusal
+from resnet.photos import encrypted, unpacking
 from resnet.preprocess import image_suffixes
 from train.names import ARCHIVE_MAGIC, ARCHIVE_SUFFIXES, leftover, refuse_name, short
 
@@ -181,11 +182,7 @@ def _refuse_entry(name: str, shown: str, entry: zipfile.ZipInfo) -> None:
             "zip.special", "{name} holds {entry}, which is neither a file nor a folder; leave it out.", **facts
         )  # fmt: skip
     if entry.flag_bits & ENCRYPTED:
-        raise _encrypted(f"{name}/{short(shown)}")
-
-
-def _encrypted(name: str) -> Refusal:
-    return Refusal("zip.encrypted", "{name} is encrypted; make a zip without a password.", name=name)
+        raise encrypted(f"{name}/{short(shown)}")
 
 
 def _nested(name: str, shown: str) -> Refusal:
@@ -246,20 +243,9 @@ def _write(target: BinaryIO, chunk: bytes) -> None:
 
 
 def _chunks(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str) -> Iterator[bytes]:
-    try:
-        with archive.open(entry) as stream:
-            while chunk := stream.read(CHUNK):
-                yield chunk
-    except GeneratorExit:
-        raise
-    except Exception as error:  # zlib.error and lzma.LZMAError share no base but this one
-        if isinstance(error, RuntimeError) and not isinstance(error, NotImplementedError):
-            raise _encrypted(name) from None  # the table of contents denied it
-        raise Refusal(
-            "zip.entry",
-            "{name} can't be unpacked: the archive is damaged there or packed unusually; make the zip again.",
-            name=name,
-        ) from None
+    with unpacking(name), archive.open(entry) as stream:
+        while chunk := stream.read(CHUNK):
+            yield chunk
 
 
 def _hold(name: str, shown: str, limits: Limits, total: int, packed: int, size: int, entry_packed: int) -> None:

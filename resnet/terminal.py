@@ -1,0 +1,41 @@
+"""What the doors to the terminal have in common."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import sys
+
+import torch
+
+from resnet.errors import Refusal
+
+
+def run_command(args: argparse.Namespace) -> int:
+    """Call ``args.run(args)``; gives its exit code, or 2 after a refusal, which is printed."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name need not be text, nor its text in the terminal's code
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        return int(args.run(args))
+    except Refusal as refusal:
+        print(refusal, file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # `| head` has seen enough; what is still in the buffer goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def device_of(name: str | None) -> torch.device | None:
+    """The device that was typed; None where none was.
+
+    Raises:
+        Refusal: if there is no such device here.
+    """
+    try:
+        return torch.empty(0, device=name).device if name else None
+    except (RuntimeError, AssertionError):  # torch asserts that it was compiled for the device
+        raise Refusal(
+            "device.none", "There is no device {name} here; leave out --device, or use cpu.", name=repr(name)
+        ) from None
