@@ -72,6 +72,7 @@ def entry(label: str, number: int, content: int, split: Part | None = None, hash
     looks = random.Random(content if hash_ is None else hash_)
     folder = f"{split}/{label}" if split else label
     return Entry(
-        Path(f"{number}.jpg"), f"{folder}/{number}.jpg", label, split, 64, 48, "JPEG", "RGB", 1000, f"{content:064x}",
-        looks.getrandbits(128), looks.randbytes(192), 100.0,
+        width=64, height=48, format="JPEG", mode="RGB", bytes=1000, sha256=f"{content:064x}",
+        dhash=looks.getrandbits(128), thumb=looks.randbytes(192), colours=100.0, path=Path(f"{number}.jpg"),
+        name=f"{folder}/{number}.jpg", label=label, split=split,
     )  # fmt: skip

@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import overload
 
 import numpy as np
+import torch
 from PIL import Image as Picture
+from torch import Tensor
 
+from resnet.classifier import Classifier
 from resnet.errors import Refusal
 from resnet.parallel import map_ahead
 from resnet.preprocess import Pixels, Preprocess, open_image
@@ -24,6 +27,8 @@ from train.unpack import disk_refusal
 ROOM = 1.15
 #: Share of the machine's memory that a cache may take before it goes to disk.
 MEMORY_SHARE = 0.25
+#: Crops that are judged at a time.
+JUDGED = 64
 
 
 @dataclass(frozen=True)
@@ -99,6 +104,23 @@ class Decoded:
     index: int
     crop: Pixels
     photo: Pixels
+
+
+def judge(classifier: Classifier, crops: Sequence[Pixels], places: Sequence[int]) -> Tensor:
+    """What a classifier says of some crops, of which no more are read at a time than it sees at a time.
+
+    Args:
+        classifier: of K classes.
+        crops: of which these may be on disk.
+        places: N indices into them.
+
+    Returns:
+        ``(N, K)`` logits.
+    """
+    found = [torch.empty(0, len(classifier.label_names))]
+    for start in range(0, len(places), JUDGED):
+        found.append(classifier.logits([crops[index] for index in places[start : start + JUDGED]]))
+    return torch.cat(found)
 
 
 def decode(

@@ -15,7 +15,7 @@ from typing import Any
 from resnet.errors import Refusal
 from train import duplicates
 from train.layout import Part
-from train.look import Octets
+from train.look import Look
 from train.names import natural
 
 #: A class of fewer images is said to be tiny.
@@ -23,8 +23,8 @@ TINY_CLASS = 5
 
 
 @dataclass(frozen=True)
-class Image:
-    """One image of a dataset: where it lies, what it is called, its class, and what `look` saw of it.
+class Image(Look):
+    """One image of a dataset: what `look` saw of it, where it lies, what it is called, and its class.
 
     `name` is unique in its dataset and never changes: ``ants/1.jpg``, or ``train/ants/1.jpg`` where a split was given.
     `label` is the class, also after the image was moved to another; `split` the part that it was given to.
@@ -34,15 +34,6 @@ class Image:
     name: str
     label: str
     split: Part | None
-    width: int
-    height: int
-    format: str
-    mode: str
-    bytes: int
-    sha256: str
-    dhash: int = field(repr=False)
-    thumb: Octets = field(repr=False)
-    colours: float
 
     @property
     def sides(self) -> tuple[int, int]:

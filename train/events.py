@@ -139,3 +139,9 @@ class Finished:
 
 
 Event = Started | Advanced | Baseline | Taught | Step | Epoch | BatchHalved | Skipped | Fitted | Finished
+
+
+def clock(seconds: float) -> str:
+    """Seconds as ``"minutes:seconds"``, for whoever shows events."""
+    minutes, rest = divmod(round(max(0.0, seconds)), 60)
+    return f"{minutes}:{rest:02}"

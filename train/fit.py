@@ -21,7 +21,7 @@ from resnet.classifier import Classifier
 from resnet.network import ResNet
 from resnet.preprocess import Preprocess
 from train.augment import Colours, View, coloured, cut_all, mixed, random_colours, random_view
-from train.cache import Shelf
+from train.cache import Shelf, judge
 from train.distributed import add_up, add_up_gradients, anyone, average_statistics, place
 from train.events import BatchHalved, Epoch, Event, Fitted, Started, Step
 from train.methods import freeze, train_mode
@@ -128,7 +128,6 @@ class _Trainer:
         self.rank, self.world = place()
         self.epoch = 0
         self.at_a_time = recipe.batch_size
-        self.full_size = recipe.image_size or data.preprocess.size
         self.plan = Plan(len(self._chunks(range(len(data.photos)))), recipe.epochs, seconds, data.eval_s)
         self.best: dict[str, Any] = {"epoch": 0, "accuracy": -1.0, "loss": math.inf, "weights": None}
         self.history: list[dict[str, float | None]] = []
@@ -218,13 +217,13 @@ class _Trainer:
 
     def _size(self) -> int:
         """Side of the pieces: it grows with the progress, in steps of 32 pixels."""
-        full = self.full_size
+        full = self.data.preprocess.size
         share = self.recipe.start_size + (1 - self.recipe.start_size) * min(1.0, self.plan.progress / 0.6)
         return full if share >= 1 else min(full, max(64, 32 * round(full * share / 32)))
 
     def _growth(self) -> float:
         """How many times as long a step takes when the pieces have their full size."""
-        return (self.full_size / self._size()) ** 2
+        return (self.data.preprocess.size / self._size()) ** 2
 
     # -- one step ------------------------------------------------------------------------------------------------------
 
@@ -320,9 +319,7 @@ class _Trainer:
         # Each process names its share; what the others name is zero until it is added up.
         logits = torch.zeros(len(crops), len(self.data.names))
         mine = range(self.rank, len(crops), self.world)
-        for start in range(0, len(mine), 64):
-            some = mine[start : start + 64]
-            logits[torch.tensor(some)] = classifier.logits([crops[index] for index in some])
+        logits[torch.tensor(mine, dtype=torch.long)] = judge(classifier, crops, mine)
         add_up([logits])
         self.plan.eval_s = time.monotonic() - before
         loss = float(nn.functional.cross_entropy(logits, self.data.val_targets))

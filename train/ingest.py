@@ -175,7 +175,7 @@ def _dataset(looked: list[tuple[Found, Look | Refusal]], ignored: Mapping[str, i
     left_out = LeftOut(dict(ignored), tuple(unreadable), tuple(others), tuple(loose))
     dataset = make_dataset(
         (
-            Image(path, unique, place.label, place.split, **vars(seen))
+            Image(**vars(seen), path=path, name=unique, label=place.label, split=place.split)
             for (path, place, seen), unique in zip(placed, names, strict=True)
         ),
         left_out,

@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from resnet.config import VARIANTS, ResNetConfig
+from resnet.config import VARIANTS
 from resnet.errors import Refusal
 from resnet.network import ResNet
 from resnet.preprocess import Preprocess
@@ -56,7 +56,7 @@ def run(job: Job, stop: Callable[[], bool] = lambda: False) -> Iterator[Event]:
     if job.recipe.method == "head":
         assert baseline is not None  # `_base` has seen to it
         head = yield from _views(job, base, read, baseline, device)
-        weights = _with_head(base, base.config.with_classes(len(names)), head)
+        weights = _with_head(base, head)
     elif not anyone(stop()):
         fitted = None
         for event in _fit(job, base, read, baseline, teacher, device, began, stop):
@@ -66,7 +66,7 @@ def run(job: Job, stop: Callable[[], bool] = lambda: False) -> Iterator[Event]:
         weights, why, curves = fitted.state_dict, fitted.why, fitted.history
     yield Started("measure", len(read.crops))
     config = base.config.with_classes(len(names))
-    fallback = None if baseline is None else _with_head(base, config, baseline)
+    fallback = None if baseline is None else _with_head(base, baseline)
     candidates = [one for one in (weights, fallback) if one is not None]
     if not candidates:
         raise Refusal("train.stopped", "The training was stopped before there was a model; let it run a little longer.")
@@ -118,7 +118,7 @@ def _base(job: Job) -> Checkpoint:
     return replace(found, preprocess=preprocess)
 
 
-def _with_head(base: Checkpoint, config: ResNetConfig, head: Head) -> Mapping[str, Tensor]:
+def _with_head(base: Checkpoint, head: Head) -> Mapping[str, Tensor]:
     return {**body(base), "fc.weight": head.weight, "fc.bias": head.bias}
 
 
@@ -206,7 +206,7 @@ def _fit(
     fresh = {key: value for key, value in network.state_dict().items() if key.startswith("fc.")}
     state = {**body(base), **fresh}
     if baseline is not None and job.recipe.method != "tutorial":
-        state = dict(_with_head(base, config, baseline))
+        state = dict(_with_head(base, baseline))
     network.load_state_dict(state)
     data = FitData(
         read.photos, read.targets, read.crops, read.val_targets, job.dataset.classes, base.preprocess, read.eval_s

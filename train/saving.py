@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from resnet.classifier import Classifier
 from resnet.config import ResNetConfig
 from train.baseline import Head
+from train.cache import judge
 from train.card import CardFacts, card
 from train.dataset import Dataset
 from train.events import Taught
@@ -40,10 +40,7 @@ def measure(
     """What is written is what is measured: matrices are rounded to fp16 first."""
     rounded = {key: value.half().float() if value.ndim > 1 else value for key, value in state.items()}
     checkpoint = Checkpoint(config, rounded, base.preprocess, tuple(job.dataset.classes))
-    classifier: Classifier = checkpoint.classifier(device)
-    logits = torch.cat([
-        classifier.logits(read.crops[start : start + 64]) for start in range(0, len(read.crops), 64)
-    ]) if read.crops else torch.empty(0, len(job.dataset.classes))  # fmt: skip
+    logits = judge(checkpoint.classifier(device), read.crops, range(len(read.crops)))
     majority = Counter(read.targets.tolist()).most_common(1)[0][0]
     beside = None if baseline is None else baseline.logits(read.val_features)
     found = report(

@@ -13,19 +13,33 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from resnet.errors import Refusal
 from resnet.terminal import device_of
 from train.dataset import Dataset
 from train.distributed import processes
-from train.events import Advanced, Baseline, BatchHalved, Epoch, Event, Finished, Fitted, Skipped, Started, Step, Taught
+from train.events import (
+    Advanced,
+    Baseline,
+    BatchHalved,
+    Epoch,
+    Event,
+    Finished,
+    Fitted,
+    Skipped,
+    Started,
+    Step,
+    Taught,
+    clock,
+)
 from train.findings import findings
 from train.ingest import ingest
 from train.job import Job
+from train.markdown import number, percent
 from train.methods import METHODS
 from train.recipe import choose
 from train.run import run as run_job
 from train.split import Split, split
 from train.splitting import share
+from train.writing import refuse_used
 from weights.load import load
 
 PHASES = {
@@ -109,8 +123,8 @@ def run(args: argparse.Namespace) -> int:
         teacher = load(args.teacher, local=True) if args.teacher else None
         name = f"{dataset.name}-{args.method}"
         out = Path(args.out or name)
-        if out.exists() and not args.resume and any(out.iterdir()):
-            raise Refusal("train.not_empty", "{name} is not empty; name a new folder, or empty it.", name=str(out))
+        if not args.resume:
+            refuse_used(out)
         state = Path(args.resume) if args.resume else None
         command = f"python -m train {shlex.join(sys.argv[1:])}"
         job = Job(dataset, parts, base, recipe, out, state, device, name, command, teacher=teacher)
@@ -186,7 +200,7 @@ class _Screen:
         elif isinstance(event, Step) and self._bar is not None:
             self._bar.set_postfix_str(
                 f"epoch {event.epoch}, loss {event.loss:.3f}, {event.images_per_second:.0f} images/s, "
-                f"{_clock(event.eta_s)} left", refresh=False,
+                f"{clock(event.eta_s)} left", refresh=False,
             )  # fmt: skip
             self._bar.update(event.progress - self._bar.n)
         else:
@@ -222,11 +236,6 @@ class _Screen:
             self._bar = None
 
 
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(max(0.0, seconds)), 60)
-    return f"{minutes}:{rest:02}"
-
-
 def _summary(event: Finished) -> str:
     report = event.report
     lines = ["", f"Accuracy on {report.photos:,} photos kept apart: {report.accuracy}"]
@@ -243,10 +252,8 @@ def _summary(event: Finished) -> str:
     width = max(len(one.name) for one in report.classes)
     lines += ["", f"{'':{width}}  photos  precision  recall     F1"]
     for one in report.classes:
-        precision, recall = (f"{100 * part.value:.1f} %" if part.value is not None else "–"
-                             for part in (one.precision, one.recall))  # fmt: skip
-        f1 = f"{one.f1:.3f}" if one.f1 is not None else "–"
-        lines.append(f"{one.name:{width}}  {one.support:6,}  {precision:>9}  {recall:>6}  {f1:>5}")
+        precision, recall = percent(one.precision.value), percent(one.recall.value)
+        lines.append(f"{one.name:{width}}  {one.support:6,}  {precision:>9}  {recall:>6}  {number(one.f1):>5}")
     for mistake in report.mistakes[:3]:
         lines.append(
             f"Most confident mistakes: {mistake.file} is {mistake.true}, named {mistake.named} "

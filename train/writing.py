@@ -104,7 +104,7 @@ def refuse_used(folder: Path) -> None:
     except OSError as error:
         raise disk_refusal(error, str(folder)) from None
     if used:
-        raise Refusal("split.not_empty", "{name} is not empty; name a new folder, or empty it first.", name=str(folder))
+        raise Refusal("out.not_empty", "{name} is not empty; name a new folder, or empty it first.", name=str(folder))
 
 
 def _place(image: Image, target: Path, link: bool) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import logging
 from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any
@@ -11,7 +10,6 @@ from typing import Any
 import gradio as gr
 
 from resnet.config import VARIANTS
-from resnet.errors import Refusal
 from resnet.explain import STAGES
 from resnet.summary import STAGE_NAMES, parts
 from train.methods import METHODS
@@ -22,11 +20,10 @@ from ui.costs import totals
 from ui.layer_table import table
 from ui.listing import LISTING_JS
 from ui.models import Models
-from ui.networks import BATCHES, CHANNELS, LOADED, SIZES, Chosen, batch_of, choose
+from ui.networks import BATCHES, CHANNELS, LOADED, SIZES, Chosen, batch_of, choose, loaded_model
 from ui.photo_inside import POSITION_JS, filters_card, look_inside
-from ui.texts import Markup, alert, both, label, sentence
-
-log = logging.getLogger(__name__)
+from ui.texts import Markup, both, label
+from ui.words import refused
 
 START = "resnet34"
 #: Methods that differ in what learns, by the end of their texts' keys.
@@ -117,14 +114,11 @@ def build(models: Models, ready: gr.State) -> None:
         )
 
     @refusing(3)
-    def open_block(*values: Any, event: gr.EventData) -> tuple[Any, ...]:
+    def open_block(
+        name: str, other: str, how: str, loaded: str | None, side: object, strides: bool, event: gr.EventData
+    ) -> tuple[Any, ...]:
         part, number = str(event.part), 1 if event.network == 1 else 0
-        return "", _inside(networks(*values), part, number), (part, number)
-
-    def open_block_event(
-        name: str, other: str, how: str, loaded: str | None, side: Any, strides: bool, event: gr.EventData
-    ) -> Any:
-        return open_block(name, other, how, loaded, side, strides, event=event)
+        return "", _inside(networks(name, other, how, loaded, side, strides), part, number), (part, number)
 
     quick: dict[str, Any] = {"show_progress": "hidden", "concurrency_limit": 8, "api_visibility": "private"}
     gr.on(
@@ -133,7 +127,7 @@ def build(models: Models, ready: gr.State) -> None:
         trigger_mode="always_last", **quick,
     )  # fmt: skip
     # Each choice counts: by default those made while an earlier one is under way are dropped.
-    drawing.select(open_block_event, fields, [notice, inside, opened], trigger_mode="multiple", **quick)
+    drawing.select(open_block, fields, [notice, inside, opened], trigger_mode="multiple", **quick)
 
 
 def refusing(outputs: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -144,11 +138,8 @@ def refusing(outputs: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]
         def wrapped(*args: Any, **kwargs: Any) -> Any:
             try:
                 return function(*args, **kwargs)
-            except Refusal as refusal:
-                said = alert(sentence(refusal))
-            except Exception:
-                log.exception("drawing the architecture")
-                said = alert(both("error.unexpected"))
+            except Exception as error:
+                said = refused(error, "drawing the architecture")
             return said if outputs == 1 else (said, *(gr.skip() for _ in range(outputs - 1)))
 
         return wrapped
@@ -173,16 +164,16 @@ def _drawing(networks: Sequence[Chosen], part: str, number: int) -> str:
     found = [parts(list(one.facts), "block") for one in networks]
     most = max(block.macs for blocks in found for block in blocks)
     drawings = []
+    opened, owner = _opened(networks, part, number)
     for index, (chosen, blocks) in enumerate(zip(networks, found, strict=True)):
         ends = f"{shape_text(chosen.facts[0].input_shape)} → {shape_text(chosen.facts[-1].output_shape)}"
         title = f"{chosen.name}: {len(blocks)} parts, {ends}"
-        opened = _opened(networks, part, number)
         caption = f"<h3>{html.escape(chosen.name)}</h3>" if len(networks) > 1 else ""
         drawings.append(
             caption
             + "".join(
                 network_svg(
-                    blocks, vertical, title, number=index, most=most, opened=opened[0] if opened[1] == index else "",
+                    blocks, vertical, title, number=index, most=most, opened=opened if owner == index else "",
                     frozen=_frozen(chosen),
                 )
                 for vertical in (False, True)
@@ -282,6 +273,7 @@ def _photo_inside(models: Models, ready: gr.State) -> None:
         f'<h2>{both("arch.photo_title")}</h2><p class="hint">{both("arch.photo_words")}</p>', elem_classes="heading",
         apply_default_css=False,
     )  # fmt: skip
+    empty = f'<div class="card empty"><p>{both("arch.photo_empty")}</p></div>'
     with gr.Row():
         with gr.Column(scale=4, min_width=300):
             photo = PhotoInput(
@@ -293,18 +285,13 @@ def _photo_inside(models: Models, ready: gr.State) -> None:
             )
             filters = gr.HTML(elem_id="filters", apply_default_css=False)
         with gr.Column(scale=7, min_width=320):
-            maps = gr.HTML(
-                f'<div class="card empty"><p>{both("arch.photo_empty")}</p></div>', js_on_load=POSITION_JS,
-                elem_id="maps", apply_default_css=False,
-            )  # fmt: skip
+            maps = gr.HTML(empty, js_on_load=POSITION_JS, elem_id="maps", apply_default_css=False)
 
     @refusing(1)
     def show(path: str | None, name: str | None, where: str) -> str:
         if not path:
-            return f'<div class="card empty"><p>{both("arch.photo_empty")}</p></div>'
-        if not name:
-            raise Refusal("arch.none_loaded", "No model is ready in Classify; choose one there, or a variant here.")
-        return look_inside(models.get(name), path, where)
+            return empty
+        return look_inside(loaded_model(models, name), path, where)
 
     @refusing(1)
     def show_filters(name: str | None) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import html
-import logging
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -15,7 +14,6 @@ import gradio as gr
 from PIL import Image
 
 from resnet.classifier import Classification
-from resnet.errors import Refusal
 from resnet.explain import grad_cam
 from resnet.photos import Photo
 from ui import many
@@ -23,10 +21,8 @@ from ui.components import CountInput, PhotoInput
 from ui.drawing import data_uri, overlay
 from ui.models import Load, Loaded, Models
 from ui.texts import Markup, alert, both, label, sentence
-from ui.words import device_words, not_ready, percent
+from ui.words import device_words, not_ready, percent, refused
 from weights.catalog import CATALOG, FLOWERS, entries
-
-log = logging.getLogger(__name__)
 
 #: Names that the slider offers at most.
 MAX_TOP_K = 10
@@ -185,12 +181,8 @@ async def _load(models: Models, name: str, top_k: int) -> AsyncIterator[tuple[An
             yield _loading(models.title(name), load), None, gr.skip()
             await asyncio.sleep(0.1)
         found = load.future.result()
-    except Refusal as refusal:
-        yield alert(sentence(refusal)), None, gr.skip()
-        return
-    except Exception:
-        log.exception("loading %r", name)
-        yield alert(both("error.unexpected")), None, gr.skip()
+    except Exception as error:
+        yield refused(error, f"loading {name!r}"), None, gr.skip()
         return
     most = max(2, min(MAX_TOP_K, len(found.checkpoint.label_names) or MAX_TOP_K))
     yield _facts(found), name, gr.update(maximum=most, value=min(top_k, most))
@@ -257,11 +249,8 @@ def _answer(models: Models, path: str | None, name: str | None, top_k: int) -> t
         if row.refusal:
             return alert(sentence(row.refusal)), ""
         return _card(found, row, seconds), _pictures(found, row, row.predictions[0].index)
-    except Refusal as refusal:
-        return alert(sentence(refusal)), ""
-    except Exception:
-        log.exception("classifying with %r", name)
-        return alert(both("error.unexpected")), ""
+    except Exception as error:
+        return refused(error, f"classifying with {name!r}"), ""
 
 
 def _photo(path: str) -> Photo:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,11 +21,10 @@ from ui import run_part
 from ui.classify import model_choices
 from ui.dataset_view import EDIT_JS, dataset_card
 from ui.models import Models
-from ui.texts import alert, both, label, sentence
-from ui.visits import IDLE_S, Visit, Visits
+from ui.texts import both, label
+from ui.visits import IDLE_S, Visit, Visits, no_dataset, with_dataset
+from ui.words import refused
 from weights.catalog import FLOWERS
-
-log = logging.getLogger(__name__)
 
 STORAGE_KEY = "resnet-visit"
 #: What the small drawn dataset is called.
@@ -97,15 +95,12 @@ def build(visits: Visits, models: Models, key: gr.BrowserState, model_list: gr.D
         return (gr.skip(), "", *_views(visit)) if visit else (None, "", *_views(None))
 
     def pack_zip(mine: object) -> tuple[Any, Any]:
-        visit = visits.find(mine)
-        dataset = visit.dataset() if visit else None
-        if visit is None or dataset is None:
-            return alert(both("data.gone")), gr.skip()
         try:
+            visit, dataset = with_dataset(visits.find(mine))
             file = visit.new_folder("zip") / "cleaned.zip"
             write_zip(dataset, file)
-        except Refusal as refusal:
-            return alert(sentence(refusal)), gr.skip()
+        except Exception as error:
+            return refused(error, "packing a dataset"), gr.skip()
         return "", gr.update(value=str(file), visible=True)
 
     private: dict[str, Any] = {"api_visibility": "private"}
@@ -126,11 +121,8 @@ def _answered(visit: Visit, act: Callable[[], None]) -> tuple[Any, ...]:
     said = ""
     try:
         act()
-    except Refusal as refusal:
-        said = alert(sentence(refusal))
-    except Exception:
-        log.exception("a dataset")
-        said = alert(both("error.unexpected"))
+    except Exception as error:
+        said = refused(error, "a dataset")
     return visit.key, said, *_views(visit)
 
 
@@ -186,7 +178,7 @@ def change(visit: Visit, edit: str, name: str, to: str = "") -> None:
     with visit.lock:
         source = visit.source
         if source is None:
-            raise Refusal("data.none", "There is no dataset any more; bring the zip again.")
+            raise no_dataset()
         names = {image.name for image in source.images}
         before = visit.edits
         if edit == "undo" and name.isdecimal() and int(name) < len(before):

@@ -1,6 +1,8 @@
-"""How the page's tables behave: headings that sort, a field that searches; both outlast a new table."""
+"""The page's tables: headings that sort and a field that searches, which outlast a new table; and plain ones."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
 
 #: Choosing a heading sorts by its column, numbers as numbers; choosing it again turns the order round. What is typed
 #: into a search field hides the rows that lack one of its words. A table that replaces this one is treated alike: where
@@ -49,3 +51,25 @@ element.addEventListener('input', (event) => {
 });
 apply();
 """
+
+
+def plain_table(headings: Sequence[str], rows: Iterable[Sequence[str]], numbers: bool = False) -> str:
+    """A table that neither sorts nor searches.
+
+    Args:
+        headings: of its columns, HTML.
+        rows: their cells, HTML.
+        numbers: whether all columns but the first hold numbers.
+    """
+
+    def cell(tag: str, column: int, text: str) -> str:
+        kind = ' class="number"' if numbers and column else ""
+        scope = ' scope="col"' if tag == "th" else ""
+        return f"<{tag}{scope}{kind}>{text}</{tag}>"
+
+    heading = "".join(cell("th", *pair) for pair in enumerate(headings))
+    body = "".join(f"<tr>{''.join(cell('td', *pair) for pair in enumerate(row))}</tr>" for row in rows)
+    return (
+        '<div class="listing"><div class="scroll" tabindex="0"><table><thead>'
+        f"<tr>{heading}</tr></thead><tbody>{body}</tbody></table></div></div>"
+    )

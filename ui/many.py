@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import html
-import logging
 import tempfile
 import time
 from collections.abc import Iterator
@@ -20,10 +19,8 @@ from resnet.rows import header, to_table
 from ui.drawing import thumbnail
 from ui.listing import LISTING_JS
 from ui.models import Models
-from ui.texts import Markup, alert, both, label, sentence
-from ui.words import device_words, not_ready, percent
-
-log = logging.getLogger(__name__)
+from ui.texts import Markup, both, label, sentence
+from ui.words import device_words, not_ready, percent, refused
 
 #: Photos in one table; more belong into the terminal.
 MAX_PHOTOS = 2_000
@@ -55,11 +52,8 @@ def table(
     try:
         with tempfile.TemporaryDirectory(prefix="resnet-") as folder:  # Gradio copies what it serves
             yield _classify_many(models, paths, name, top_k, progress, Path(folder) / "predictions.csv")
-    except Refusal as refusal:
-        yield alert(sentence(refusal)), hidden, hidden
-    except Exception:
-        log.exception("classifying %d files with %r", len(paths), name)
-        yield alert(both("error.unexpected")), hidden, hidden
+    except Exception as error:
+        yield refused(error, f"classifying {len(paths)} files with {name!r}"), hidden, hidden
 
 
 def _classify_many(

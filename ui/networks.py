@@ -13,7 +13,7 @@ from resnet.errors import Refusal
 from resnet.network import ResNet
 from resnet.summary import LayerFacts, layers
 from train.methods import METHODS, Method, freeze
-from ui.models import Models
+from ui.models import Loaded, Models
 
 LOADED = "loaded"
 #: What the page offers; the terminal takes more.
@@ -81,13 +81,22 @@ def config_of(models: Models, name: str, loaded: str | None, v1: bool) -> ResNet
         Refusal: if there is no such network.
     """
     if name == LOADED:
-        if not loaded:
-            raise Refusal("arch.none_loaded", "No model is ready in Classify; choose one there, or a variant here.")
-        return models.get(loaded).checkpoint.config
+        return loaded_model(models, loaded).checkpoint.config
     if not isinstance(name, str) or name not in VARIANTS:
         raise Refusal("arch.unknown", "There is no variant {name}; choose one of the list.", name=repr(name)[:40])
     config = VARIANTS[name]
     return replace(config, stride_in_1x1=True) if v1 and config.block == "bottleneck" else config
+
+
+def loaded_model(models: Models, name: str | None) -> Loaded:
+    """The model that is ready in Classify.
+
+    Raises:
+        Refusal: if there is none.
+    """
+    if not name:
+        raise Refusal("arch.none_loaded", "No model is ready in Classify; choose one there, or a variant here.")
+    return models.get(name)
 
 
 def whole(value: object, code: str, sentence: str, least: int, most: int, step: int = 1) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 from train.report import Report
 from train.shares import Share
 from ui.dataset_view import edit_button, thumb
+from ui.listing import plain_table
 from ui.texts import both
 from ui.words import percent
 
@@ -18,25 +19,17 @@ MAP_CLASSES, IN_CELL = 20, 24
 #: Mistakes in the gallery.
 MISTAKES = 12
 
-# A cell of the heat map opens its images; a mistake shows where each of its two classes was seen.
-REPORT_JS = """
+# A cell of the heat map opens its images, and closes those of the others.
+CELLS_JS = """
 element.addEventListener('click', (event) => {
   const cell = event.target.closest('button[data-cell]');
-  if (cell) {
-    const open = cell.getAttribute('aria-expanded') === 'true';
-    element.querySelectorAll('button[data-cell]').forEach((one) => one.setAttribute('aria-expanded', 'false'));
-    element.querySelectorAll('[data-images]').forEach((one) => { one.hidden = true; });
-    cell.setAttribute('aria-expanded', String(!open));
-    const images = element.querySelector(`[data-images="${cell.dataset.cell}"]`);
-    if (images) images.hidden = open;
-    return;
-  }
-  const button = event.target.closest('button[data-edit]');
-  if (!button) return;
-  button.disabled = true;
-  const {edit, name} = button.dataset;
-  const choice = button.parentElement.querySelector('select');
-  trigger('select', {edit, name, label: choice ? choice.value : ''});
+  if (!cell) return;
+  const open = cell.getAttribute('aria-expanded') === 'true';
+  element.querySelectorAll('button[data-cell]').forEach((one) => one.setAttribute('aria-expanded', 'false'));
+  element.querySelectorAll('[data-images]').forEach((one) => { one.hidden = true; });
+  cell.setAttribute('aria-expanded', String(!open));
+  const images = element.querySelector(`[data-images="${cell.dataset.cell}"]`);
+  if (images) images.hidden = open;
 });
 """
 
@@ -98,21 +91,20 @@ def interval(share: Share) -> str:
 
 
 def _classes(report: Report) -> str:
-    heading = "".join(
-        f'<th scope="col"{" class=number" if name != "class" else ""}>{both(f"report.column_{name}")}</th>'
-        for name in ("class", "photos", "precision", "recall", "interval", "f1")
-    )
-    rows = "".join(
-        f'<tr><td>{html.escape(one.name)}</td><td class="number">{one.support:,}</td>'
-        f'<td class="number">{share_text(one.precision)}</td><td class="number">{share_text(one.recall)}</td>'
-        f'<td class="number">{f"{100 * one.recall.low:.1f}–{100 * one.recall.high:.1f} %" if one.support else "–"}</td>'
-        f'<td class="number">{"–" if one.f1 is None else f"{one.f1:.3f}"}</td></tr>'
+    names = ("class", "photos", "precision", "recall", "interval", "f1")
+    rows = (
+        (
+            html.escape(one.name),
+            f"{one.support:,}",
+            share_text(one.precision),
+            share_text(one.recall),
+            f"{100 * one.recall.low:.1f}–{100 * one.recall.high:.1f} %" if one.support else "–",
+            "–" if one.f1 is None else f"{one.f1:.3f}",
+        )
         for one in report.classes
     )
-    return (
-        f'<h3>{both("report.classes")}</h3><div class="listing"><div class="scroll" tabindex="0"><table><thead>'
-        f"<tr>{heading}</tr></thead><tbody>{rows}</tbody></table></div></div>"
-    )
+    table = plain_table([both(f"report.column_{name}") for name in names], rows, numbers=True)
+    return f"<h3>{both('report.classes')}</h3>{table}"
 
 
 def heat_map(report: Report, answers: Sequence[Answer]) -> str:

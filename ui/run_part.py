@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
 
-from resnet.errors import Refusal
 from train.methods import METHODS
 from train.recipe import Recipe
 from train.recipe import choose as choose_recipe
 from ui.classify import model_choices
 from ui.components import CountInput
+from ui.dataset_view import EDIT_JS
 from ui.jobs import View
 from ui.models import Models
-from ui.report_view import REPORT_JS, mistakes_card, report_card
-from ui.texts import alert, both, label, sentence
+from ui.report_view import CELLS_JS, mistakes_card, report_card
+from ui.texts import both, label
 from ui.training import Result, panel, runs_table, work
-from ui.visits import Run, Visit, Visits
+from ui.visits import Run, Visit, Visits, with_dataset
+from ui.words import refused
 from weights.catalog import FLOWERS
-
-log = logging.getLogger(__name__)
 
 #: Minutes that the slider offers.
 MINUTES = (1, 60)
@@ -44,11 +42,10 @@ def build(
     Returns:
         The gallery of mistakes, whose buttons edit the dataset; and what is emptied when the visit is over.
     """
-    bases = [(line, name) for line, name in model_choices(models.trusted)]
     with gr.Row(equal_height=True):
         base = gr.Dropdown(
-            bases, value=FLOWERS, allow_custom_value=True, label=label("run.base"), info=label("run.base_info"),
-            scale=3, min_width=280, elem_id="base",
+            model_choices(models.trusted), value=FLOWERS, allow_custom_value=True, label=label("run.base"),
+            info=label("run.base_info"), scale=3, min_width=280, elem_id="base",
         )  # fmt: skip
         method = gr.Dropdown(
             [(label(f"run.method_{one.replace('-', '_')}"), one) for one in METHODS], value="all",
@@ -73,8 +70,8 @@ def build(
     notice = gr.HTML(elem_id="run-notice", apply_default_css=False)
     progress = gr.HTML(elem_id="run", apply_default_css=False)
     download = gr.DownloadButton(label("run.download"), visible=False, elem_id="model-zip")
-    report = gr.HTML(js_on_load=REPORT_JS, elem_id="run-report", apply_default_css=False)
-    mistakes = gr.HTML(js_on_load=REPORT_JS, elem_id="mistakes", apply_default_css=False)
+    report = gr.HTML(js_on_load=CELLS_JS, elem_id="run-report", apply_default_css=False)
+    mistakes = gr.HTML(js_on_load=EDIT_JS, elem_id="mistakes", apply_default_css=False)
     table = gr.HTML(elem_id="runs", apply_default_css=False)
     look, stay = gr.Timer(LOOK_S, active=False), gr.Timer(STAY_S)
     shown = gr.State("")  # the job whose result this page has
@@ -85,11 +82,8 @@ def build(
         visit = visits.find(mine)
         try:
             _start(visits, models, visit, *wishes)
-        except Refusal as refusal:
-            return alert(sentence(refusal)), *(gr.skip() for _ in outputs[1:])
-        except Exception:
-            log.exception("starting a run")
-            return alert(both("error.unexpected")), *(gr.skip() for _ in outputs[1:])
+        except Exception as error:
+            return refused(error, "starting a run"), *(gr.skip() for _ in outputs[1:])
         return _views(visits, models, visit, "")
 
     def tick(mine: object, seen: str) -> tuple[Any, ...]:
@@ -125,9 +119,7 @@ def _start(
     Raises:
         Refusal: if there is no dataset, a setting is outside of its range, or too many are waiting.
     """
-    dataset = visit.dataset() if visit else None
-    if visit is None or dataset is None:
-        raise Refusal("data.none", "There is no dataset any more; bring the zip again.")
+    visit, dataset = with_dataset(visit)
 
     def recipe(photos: int) -> Recipe:
         budget = None if epochs or method == "tutorial" else minutes
@@ -157,13 +149,14 @@ def _views(visits: Visits, models: Models, visit: Visit | None, shown: str) -> t
     if visit is None or not visit.runs:
         return nothing(gr.skip())
     one = visit.runs[-1]
-    view = visits.jobs.look(one.job)
+    views = [visits.jobs.look(run.job) for run in visit.runs]
+    view = views[-1]
     active = view is not None and not view.ended
     state = one.job if view and view.ended else ""
     if state and state == shown:
         return *(gr.skip() for _ in range(8)), gr.Timer(active=False), gr.skip()
     found = result_of(view)
-    rows = [(run, seen, result_of(seen)) for run in visit.runs for seen in [visits.jobs.look(run.job)]]
+    rows = [(run, seen, result_of(seen)) for run, seen in zip(visit.runs, views, strict=True)]
     own = []
     for run, _, model in rows:
         if model is not None:

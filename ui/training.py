@@ -17,7 +17,7 @@ from resnet.errors import Refusal
 from resnet.explain import grad_cam
 from resnet.preprocess import open_image
 from train.dataset import Dataset
-from train.events import Advanced, Baseline, BatchHalved, Epoch, Event, Finished, Fitted, Skipped, Started, Step
+from train.events import Advanced, Baseline, BatchHalved, Epoch, Event, Finished, Fitted, Skipped, Started, Step, clock
 from train.job import Job
 from train.recipe import Recipe
 from train.report import Report
@@ -27,12 +27,12 @@ from train.split import split
 from ui.curves import curves
 from ui.drawing import data_uri, overlay
 from ui.jobs import Stop, View
+from ui.listing import plain_table
 from ui.models import Models
 from ui.report_view import MISTAKES, Answer, interval, share_text
 from ui.texts import alert, both, sentence
 from ui.visits import Run
 from weights.checkpoint import read_folder
-from weights.hub import Hub
 from weights.load import load
 
 
@@ -67,8 +67,7 @@ def work(
 
     def events(stop: Stop) -> Iterator[Any]:
         yield Started("read")
-        hub: Hub = models.hub
-        checkpoint = load(base, hub=hub, local=base in models.trusted)
+        checkpoint = load(base, hub=models.hub, local=base in models.trusted)
         parts = split(dataset, share)
         recipe = choose_recipe(len(parts.train))
         out = folder / "model"
@@ -154,19 +153,19 @@ def _now(view: View, events: Sequence[Event]) -> str:
     device = html.escape(device_name(torch.device("cuda" if torch.cuda.is_available() else "cpu")))
     if view.ended:
         key = "run.stopped" if view.state == "stopped" else "run.done"
-        return f"<p>{both(key, seconds=_clock(view.seconds), device=device)}</p>"
+        return f"<p>{both(key, seconds=clock(view.seconds), device=device)}</p>"
     last = next((event for event in reversed(events) if isinstance(event, Step | Advanced | Started)), None)
     if isinstance(last, Step):
         share = last.progress
         words = both(
             "run.step", epoch=last.epoch, loss=f"{last.loss:.3f}", speed=f"{last.images_per_second:.0f}",
-            eta=_clock(last.eta_s), device=device,
+            eta=clock(last.eta_s), device=device,
         )  # fmt: skip
     elif isinstance(last, Advanced):
         share = last.done / max(last.total, 1)
         speed, eta = last.images_per_second, (last.total - last.done) / max(last.images_per_second, 1e-6)
         words = both(f"run.phase_{last.phase}") + both(
-            "run.advanced", done=f"{last.done:,}", total=f"{last.total:,}", speed=f"{speed:.0f}", eta=_clock(eta)
+            "run.advanced", done=f"{last.done:,}", total=f"{last.total:,}", speed=f"{speed:.0f}", eta=clock(eta)
         )
     else:
         share = 0.0
@@ -203,10 +202,7 @@ def runs_table(rows: Sequence[tuple[Run, View | None, Result | None]]) -> str:
     """The runs of a visit beside each other."""
     if not rows:
         return ""
-    heading = "".join(
-        f'<th scope="col">{both(f"run.column_{name}")}</th>'
-        for name in ("number", "dataset", "base", "method", "minutes", "accuracy", "state")
-    )
+    names = ("number", "dataset", "base", "method", "minutes", "accuracy", "state")
     lines = []
     for one, view, found in rows:
         accuracy = (
@@ -215,14 +211,6 @@ def runs_table(rows: Sequence[tuple[Run, View | None, Result | None]]) -> str:
         state = both(f"run.state_{view.state}") if view else both("run.state_gone")
         taken = f"{found.seconds / 60:.1f}" if found else "–"
         dataset = f"{html.escape(one.dataset)} ({one.images:,})"
-        cells = (str(one.number), dataset, html.escape(one.base), html.escape(one.method), taken, accuracy, state)
-        lines.append(f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
-    return (
-        f'<h3>{both("run.runs")}</h3><div class="listing"><div class="scroll" tabindex="0"><table><thead><tr>{heading}'
-        f"</tr></thead><tbody>{''.join(lines)}</tbody></table></div></div>"
-    )
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(max(0.0, seconds)), 60)
-    return f"{minutes}:{rest:02}"
+        base, method = html.escape(one.base), html.escape(one.method)
+        lines.append((str(one.number), dataset, base, method, taken, accuracy, state))
+    return f"<h3>{both('run.runs')}</h3>" + plain_table([both(f"run.column_{name}") for name in names], lines)

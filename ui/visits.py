@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from resnet.errors import Refusal
 from train.dataset import Dataset
 from train.edits import Edit, edited
 from ui.jobs import Jobs
@@ -62,6 +63,23 @@ class Visit:
     def new_folder(self, kind: str) -> Path:
         """An empty folder of this visit."""
         return Path(tempfile.mkdtemp(prefix=f"{kind}-", dir=self.folder))
+
+
+def with_dataset(visit: Visit | None) -> tuple[Visit, Dataset]:
+    """A visit, and its dataset with its edits.
+
+    Raises:
+        Refusal: if it is over, or has none.
+    """
+    dataset = visit.dataset() if visit else None
+    if visit is None or dataset is None:
+        raise no_dataset()
+    return visit, dataset
+
+
+def no_dataset() -> Refusal:
+    """Of a visit that is over, or has brought nothing."""
+    return Refusal("data.none", "There is no dataset any more; bring the zip again.")
 
 
 class Visits:

@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 import html
+import logging
 import os
 
 import torch
 
 from resnet.errors import Refusal
-from ui.texts import both
+from ui.texts import alert, both, sentence
+
+log = logging.getLogger(__name__)
+
+
+def refused(error: Exception, doing: str) -> str:
+    """What went wrong, as a card: a refusal's sentence; of anything else, which is our mistake, only that it did.
+
+    Args:
+        error: that was raised.
+        doing: what was done, for the log.
+    """
+    if isinstance(error, Refusal):
+        return alert(sentence(error))
+    log.error("%s", doing, exc_info=error)
+    return alert(both("error.unexpected"))
 
 
 def not_ready() -> Refusal:

@@ -17,6 +17,7 @@ from resnet import photos
 from resnet.errors import Refusal
 from resnet.photos import Photo, find_photos
 from resnet.preprocess import open_image
+from tests.zips import patched
 
 
 def _jpeg(colour: str = "red", side: int = 16) -> bytes:
@@ -208,19 +209,6 @@ def test_a_zip_in_a_zip_is_left_alone(tmp_path: Path) -> None:
 # -- damage and malice -------------------------------------------------------------------------------------------------
 
 
-def _patched(path: Path, entry: str, change: Callable[[bytearray, int, int], None]) -> Path:
-    """The zip with `change(data, offset of the local header, offset of the central one)` applied for one entry."""
-    with zipfile.ZipFile(path) as archive:
-        local = archive.getinfo(entry).header_offset
-    data = bytearray(path.read_bytes())
-    central = data.index(b"PK\x01\x02")
-    while data[central + 46 : central + 46 + len(entry)] != entry.encode():
-        central = data.index(b"PK\x01\x02", central + 4)
-    change(data, local, central)
-    path.write_bytes(data)
-    return path
-
-
 def _three(path: Path, method: int = zipfile.ZIP_DEFLATED) -> Path:
     return _zip(path, {"a.jpg": _jpeg("red"), "b.jpg": _jpeg("lime", 64), "c.jpg": _jpeg("blue")}, method)
 
@@ -269,7 +257,7 @@ def _wrong_checksum(data: bytearray, local: int, central: int) -> None:
 def test_one_bad_entry_is_refused_and_its_neighbours_are_read(
     tmp_path: Path, code: str, change: Callable[[bytearray, int, int], None]
 ) -> None:
-    found = find_photos([_patched(_three(tmp_path / "three.zip"), "b.jpg", change)])
+    found = find_photos([patched(_three(tmp_path / "three.zip"), "b.jpg", change)])
     assert [Path(photo.name).name for photo in found] == ["a.jpg", "b.jpg", "c.jpg"]
     assert _refusal(found[1]).code == code
     assert (found[0].read(), found[2].read()) == (_jpeg("red"), _jpeg("blue"))
@@ -277,7 +265,7 @@ def test_one_bad_entry_is_refused_and_its_neighbours_are_read(
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_damage_is_one_thing_whatever_the_method(tmp_path: Path, method: int) -> None:
-    found = find_photos([_patched(_three(tmp_path / "three.zip", method), "b.jpg", _spoil)])
+    found = find_photos([patched(_three(tmp_path / "three.zip", method), "b.jpg", _spoil)])
     assert _refusal(found[1]).code == "zip.entry"
 
 
@@ -309,7 +297,7 @@ def test_a_bomb_that_lies_about_its_size_stops_too(tmp_path: Path, monkeypatch: 
             data[offset : offset + 4] = (1000).to_bytes(4, "little")
 
     path = _zip(tmp_path / "bomb.zip", {"bomb.jpg": bytes(50 * 1024**2)})
-    (bomb,) = find_photos([_patched(path, "bomb.jpg", lie)])
+    (bomb,) = find_photos([patched(path, "bomb.jpg", lie)])
     assert _refusal(bomb).code in ("zip.large", "zip.entry")
 
 

@@ -8,7 +8,6 @@ import os
 import random
 import struct
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,6 +15,7 @@ import pytest
 
 from resnet.errors import Refusal
 from tests.pictures import jpeg, pictures, zipped
+from tests.zips import patched
 from train import unpack
 from train.dataset import Dataset
 from train.ingest import Limits, ingest
@@ -48,19 +48,6 @@ def with_entry(path: Path, name: str, data: bytes = b"", **attributes: Any) -> P
         setattr(info, key, value)
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr(info, data or jpeg(99))
-    return path
-
-
-def patched(path: Path, entry: str, change: Callable[[bytearray, int, int], None]) -> Path:
-    """The zip with ``change(data, offset of the local header, offset of the central one)`` applied for one entry."""
-    with zipfile.ZipFile(path) as archive:
-        local = archive.getinfo(entry).header_offset
-    data = bytearray(path.read_bytes())
-    central = data.index(b"PK\x01\x02")
-    while data[central + 46 : central + 46 + len(entry)] != entry.encode():
-        central = data.index(b"PK\x01\x02", central + 4)
-    change(data, local, central)
-    path.write_bytes(data)
     return path
 
 
