@@ -7,6 +7,7 @@ import shlex
 import signal
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -34,12 +35,14 @@ from train.findings import findings
 from train.ingest import ingest
 from train.job import Job
 from train.markdown import number, percent
-from train.methods import METHODS
+from train.methods import METHODS, Method
 from train.recipe import choose
 from train.run import run as run_job
+from train.shallower import shallower, variant
 from train.split import Split, split
 from train.splitting import share
 from train.writing import refuse_used
+from weights.checkpoint import Checkpoint
 from weights.load import load
 
 PHASES = {
@@ -64,6 +67,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--base", default="flowers", metavar="NAME",
         help="what to begin with: any model that `python -m resnet classify` takes (default: flowers)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--architecture", metavar="NAME",
+        help="train this network (resnet18 …): the first blocks of each stage of the base, or with scratch any",
     )  # fmt: skip
     parser.add_argument("--method", choices=METHODS, default="all", help="what learns (default: all)")
     parser.add_argument("--out", metavar="DIR", help="folder of the checkpoint (default: NAME-METHOD here)")
@@ -119,7 +126,7 @@ def run(args: argparse.Namespace) -> int:
             mixed_precision=args.mixed_precision, teacher_weight=args.teacher_weight,
             teacher_temperature=args.teacher_temperature, feature_weight=args.feature_weight,
         )  # fmt: skip
-        base = load(args.base, local=True)
+        base = _base(load(args.base, local=True), args.architecture, args.method)
         teacher = load(args.teacher, local=True) if args.teacher else None
         name = f"{dataset.name}-{args.method}"
         out = Path(args.out or name)
@@ -135,6 +142,15 @@ def run(args: argparse.Namespace) -> int:
             if not quiet:
                 stop.screen.show(event)
     return 0
+
+
+def _base(base: Checkpoint, architecture: str | None, method: Method) -> Checkpoint:
+    """What training begins with, as the network that is wanted; `scratch` takes nothing from it but the shape."""
+    if architecture is None:
+        return base
+    if method == "scratch":
+        return replace(base, config=variant(architecture), label_names=())
+    return shallower(base, architecture)
 
 
 def _dataset(source: Path, folder: Path, quiet: bool) -> Dataset:
