@@ -29,8 +29,8 @@ def shallower(checkpoint: Checkpoint, architecture: str) -> Checkpoint:
     alike = replace(wanted.with_classes(0), stride_in_1x1=config.stride_in_1x1, num_classes=config.num_classes)
     if config != alike or any(map(int.__gt__, wanted.depths, checkpoint.config.depths)):
         raise Refusal(
-            "train.architecture", "{base} is a {found} and holds no {architecture}; name one with the same blocks and no "
-            "more of them in any stage, or leave it out.",
+            "train.architecture", "{base} is a {found} and holds no {architecture}; name one with the same blocks and "
+            "no more of them in any stage, or leave it out.",
             base=checkpoint.source.name or "The base", found=checkpoint.architecture, architecture=architecture,
         )  # fmt: skip
     state = {key: value for key, value in checkpoint.state_dict.items() if _kept(key, wanted)}
