@@ -183,6 +183,8 @@ print(model.pretrained_cfg["label_names"][probabilities.argmax()], probabilities
             "## Use",
             "`DIR` is the folder that this file is in. With the project that trained it:",
             code("python -m resnet classify photo.jpg --model DIR", "bash"),
+            "By itself, in the folder, with torch, torchvision, pillow and safetensors alone:",
+            code("python predict.py photo.jpg", "bash"),
             "With timm; the number that the logits are divided by is the temperature (see Calibration):",
             code(timm, "python"),
         )
