@@ -18,13 +18,11 @@ from train.ingest import ingest
 from train.unlike import unlike
 from train.writing import write_zip
 from ui import run_part
-from ui.classify import model_choices
 from ui.dataset_view import EDIT_JS, dataset_card
 from ui.models import Models
 from ui.texts import both, label
 from ui.visits import IDLE_S, Visit, Visits, no_dataset, with_dataset
 from ui.words import refused
-from weights.catalog import FLOWERS
 
 STORAGE_KEY = "resnet-visit"
 #: What the small drawn dataset is called.
@@ -87,8 +85,7 @@ def build(visits: Visits, models: Models, key: gr.BrowserState, model_list: gr.D
     def forget(mine: object) -> tuple[Any, ...]:
         visits.close(mine)
         gone = f'<p class="hint">{both("data.removed")}</p>'
-        models_left = gr.update(choices=model_choices(models.trusted), value=FLOWERS)
-        return None, gone, _no_data(), *_packing(None), None, *run_part.nothing(models_left)
+        return None, gone, _no_data(), *_packing(None), None, *run_part.nothing()
 
     def restore(mine: object) -> tuple[Any, ...]:
         visit = visits.find(mine)

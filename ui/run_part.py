@@ -18,7 +18,7 @@ from ui.models import Models
 from ui.report_view import CELLS_JS, mistakes_card, report_card
 from ui.texts import both, label
 from ui.training import Result, panel, runs_table, work
-from ui.visits import Run, Visit, Visits, with_dataset
+from ui.visits import OWN, Run, Visit, Visits, with_dataset
 from ui.words import refused
 from weights.catalog import FLOWERS
 
@@ -75,8 +75,9 @@ def build(
     table = gr.HTML(elem_id="runs", apply_default_css=False)
     look, stay = gr.Timer(LOOK_S, active=False), gr.Timer(STAY_S)
     shown = gr.State("")  # the job whose result this page has
+    offered = gr.State(())  # the own models that Classify's list has
 
-    outputs = [notice, progress, stop, download, report, mistakes, table, model_list, look, shown]
+    outputs = [notice, progress, stop, download, report, mistakes, table, look, shown, offered]
 
     def begin(mine: object, *wishes: Any) -> tuple[Any, ...]:
         visit = visits.find(mine)
@@ -84,16 +85,22 @@ def build(
             _start(visits, models, visit, *wishes)
         except Exception as error:
             return refused(error, "starting a run"), *(gr.skip() for _ in outputs[1:])
-        return _views(visits, models, visit, "")
+        return _views(visits, visit, "")
 
     def tick(mine: object, seen: str) -> tuple[Any, ...]:
-        return _views(visits, models, visits.find(mine), seen)
+        return _views(visits, visits.find(mine), seen)
 
     def halt(mine: object, seen: str) -> tuple[Any, ...]:
         visit = visits.find(mine)
         if visit and visit.runs:
             visits.jobs.stop(visit.runs[-1].job)
-        return _views(visits, models, visit, seen)
+        return _views(visits, visit, seen)
+
+    def offer(mine: object, chosen: object) -> Any:
+        own = _own_models(visits, models, visits.find(mine))
+        gone = isinstance(chosen, str) and chosen.startswith(OWN) and chosen not in [name for _, name in own]
+        choices = [*own, *model_choices(models.trusted)]
+        return gr.update(choices=choices, value=FLOWERS) if gone else gr.update(choices=choices)
 
     def stays(mine: object) -> None:
         visits.find(mine)
@@ -107,6 +114,8 @@ def build(
     look.tick(tick, [key, shown], outputs, concurrency_limit=8, **private)
     stay.tick(stays, key, None, **private)
     page.load(tick, [key, shown], outputs, **private)
+    # The list of models is no output of what runs every second: somebody may be typing there.
+    offered.change(offer, [key, model_list], model_list, **private)
     return mistakes, outputs
 
 
@@ -144,25 +153,19 @@ def _number(value: Any) -> int | None:
     return int(value) if value not in (None, "") else None
 
 
-def _views(visits: Visits, models: Models, visit: Visit | None, shown: str) -> tuple[Any, ...]:
+def _views(visits: Visits, visit: Visit | None, shown: str) -> tuple[Any, ...]:
     """What the page shows of a visit's last run; a result that it has already is not sent again."""
     if visit is None or not visit.runs:
-        return nothing(gr.skip())
+        return nothing()
     one = visit.runs[-1]
     views = [visits.jobs.look(run.job) for run in visit.runs]
     view = views[-1]
     active = view is not None and not view.ended
     state = one.job if view and view.ended else ""
     if state and state == shown:
-        return *(gr.skip() for _ in range(8)), gr.Timer(active=False), gr.skip()
+        return *(gr.skip() for _ in range(7)), gr.Timer(active=False), gr.skip(), gr.skip()
     found = result_of(view)
     rows = [(run, seen, result_of(seen)) for run, seen in zip(visit.runs, views, strict=True)]
-    own = []
-    for run, _, model in rows:
-        if model is not None:
-            title = f"{run.number}: {run.dataset} · {run.method} · {100 * (model.report.accuracy.value or 0):.1f} %"
-            models.add(run.model, model.folder, title)
-            own.append((title, run.model))
     return (
         "",
         panel(view, one),
@@ -170,10 +173,22 @@ def _views(visits: Visits, models: Models, visit: Visit | None, shown: str) -> t
         gr.update(visible=found is not None, value=str(found.archive) if found else None),
         *(_told(one, found) if found else (gr.skip(), gr.skip()) if active else ("", "")),
         runs_table(rows),
-        gr.update(choices=[*own, *model_choices(models.trusted)]) if found else gr.skip(),
         gr.Timer(active=active),
         state,
+        tuple(run.model for run, _, left in rows if left is not None),
     )
+
+
+def _own_models(visits: Visits, models: Models, visit: Visit | None) -> list[tuple[str, str]]:
+    """Titles and names of a visit's models, for Classify's list; from here on they can be loaded."""
+    own = []
+    for run in visit.runs if visit else ():
+        if (found := result_of(visits.jobs.look(run.job))) is not None:
+            share = 100 * (found.report.accuracy.value or 0)
+            title = f"{run.number}: {run.dataset} · {run.method} · {share:.1f} %"
+            models.add(run.model, found.folder, title)
+            own.append((title, run.model))
+    return own
 
 
 def _told(one: Run, found: Result) -> tuple[str, str]:
@@ -185,10 +200,10 @@ def _told(one: Run, found: Result) -> tuple[str, str]:
     )
 
 
-def nothing(model_list: Any) -> tuple[Any, ...]:
+def nothing() -> tuple[Any, ...]:
     """The page of a visit without runs."""
     hidden = gr.update(visible=False)
-    return "", "", hidden, hidden, "", "", "", model_list, gr.Timer(active=False), ""
+    return "", "", hidden, hidden, "", "", "", gr.Timer(active=False), "", ()
 
 
 def result_of(view: View | None) -> Result | None:

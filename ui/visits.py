@@ -22,6 +22,8 @@ from ui.jobs import Jobs
 
 #: Seconds without a look after which a visit is over. The page looks every few seconds while it is open.
 IDLE_S = 900.0
+#: What the names of own models begin with; no model of the Hub is called so.
+OWN = "run:"
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Run:
     @property
     def model(self) -> str:
         """The name under which its model is kept: as secret as the job."""
-        return f"run:{self.job}"
+        return OWN + self.job
 
 
 @dataclass

@@ -120,7 +120,7 @@ class Hub:
         revision = revision or "main"
         if COMMIT.fullmatch(revision) and (known := self._read_receipt(repo, revision, revision)):
             return known
-        facts = {"repo": repo, "revision": revision, "host": self._host}
+        facts = {"repo": repo, "revision": revision, "host": self.host}
         try:
             with self._sentences(**facts):
                 info = HfApi(endpoint=self.endpoint, token=self.token).model_info(
@@ -152,7 +152,7 @@ class Hub:
                 that the next try is a clean one.
         """
         remote = listing.files[name]
-        facts = {"repo": listing.repo, "revision": listing.revision, "host": self._host, "file": name}
+        facts = {"repo": listing.repo, "revision": listing.revision, "host": self.host, "file": name}
         cached = try_to_load_from_cache(listing.repo, name, cache_dir=self.cache_dir, revision=listing.commit)
         if isinstance(cached, str) and self._is_verified(listing, name):
             return Path(cached)
@@ -231,7 +231,8 @@ class Hub:
     # -- the refusals --------------------------------------------------------------------------------------------------
 
     @property
-    def _host(self) -> str:
+    def host(self) -> str:
+        """Its address without the protocol, as sentences name it."""
         return re.sub(r"^https?://", "", self.endpoint).rstrip("/")
 
     @contextlib.contextmanager
@@ -262,7 +263,7 @@ class Hub:
                 "hub.no_file", "{repo} no longer holds {file}; try again.", **{"file": "a file", **facts}
             ) from None
         except HfHubHTTPError as error:
-            raise self._refused(error, facts) from None
+            raise self.refused(error, facts) from None
         except OSError as error:
             if error.errno in FULL_DISK:
                 raise Refusal(
@@ -285,7 +286,8 @@ class Hub:
                 raise self._truncated(facts) from None
             raise self._no_answer(error, facts) from None
 
-    def _refused(self, error: HfHubHTTPError, facts: dict[str, str]) -> Refusal:
+    def refused(self, error: HfHubHTTPError, facts: dict[str, str]) -> Refusal:
+        """What the Hub's answer means for whoever reads."""
         status = error.response.status_code
         if status == 401:
             return Refusal(
@@ -311,15 +313,16 @@ class Hub:
 
     def _no_answer(self, error: BaseException, facts: dict[str, str]) -> Refusal:
         """Why a file could not be had, by what is at the root of the client's error."""
-        for cause in _causes(error):
+        for cause in causes(error):
             if isinstance(cause, HfHubHTTPError):
-                return self._refused(cause, facts)
-        return self._timeout(facts) if _is_timeout(error) else self._offline(facts)
+                return self.refused(cause, facts)
+        return self.timed_out(TIMEOUT_S, facts) if is_timeout(error) else self._offline(facts)
 
-    def _timeout(self, facts: dict[str, str]) -> Refusal:
+    def timed_out(self, seconds: float, facts: dict[str, str]) -> Refusal:
+        """It has said nothing for so long."""
         return Refusal(
             "hub.timeout", "{host} did not answer within {seconds:.0f} seconds; check the connection and try again.",
-            seconds=TIMEOUT_S, **facts,
+            seconds=seconds, **facts,
         )  # fmt: skip
 
     def _offline(self, facts: dict[str, str]) -> Refusal:
@@ -329,16 +332,16 @@ class Hub:
         )  # fmt: skip
 
 
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
+def causes(error: BaseException | None) -> Iterator[BaseException]:
     """An error, what it was raised from, and so on."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
 
 
-def _is_timeout(error: BaseException) -> bool:
+def is_timeout(error: BaseException) -> bool:
     """Whether a time-out is at the root of an error of the client."""
-    return any(isinstance(cause, TimeoutError) or "Timeout" in type(cause).__name__ for cause in _causes(error))
+    return any(isinstance(cause, TimeoutError) or "Timeout" in type(cause).__name__ for cause in causes(error))
 
 
 def _matches(path: Path, remote: RemoteFile) -> bool:

@@ -123,6 +123,41 @@ def test_a_reload_finds_everything_again_and_another_browser_nothing(visit: Call
     assert not page.locator("#run-report .report").count()
 
 
+def test_a_run_that_ends_leaves_what_is_typed_in_classify(visit: Callable[..., Any], site: Site) -> None:
+    model = site.component("model")
+    writers = [one for one in site.config["dependencies"] if model in one["outputs"]]
+    kinds = {str(event) for one in writers for _, event in one["targets"]}
+    assert kinds == {"change"}, "neither a clock nor a load of the page writes where somebody may be typing"
+
+    page: Page = visit()
+    open_tab(page)
+    page.locator("#draw-dataset").click()
+    expect(page.locator("#dataset .classes li")).to_have_count(4, timeout=30_000)
+    settings(page, "A new head alone")
+    page.locator("#start-run").click()
+    expect(page.locator("#run .run")).to_be_visible()
+    page.get_by_role("tab").nth(0).click()
+    field = page.locator("#model input")
+    field.click()
+    field.fill("drawn")
+    expect(page.get_by_role("option", name="1: drawn-shapes")).to_be_visible(timeout=RUN_MS)
+    expect(field).to_have_value("drawn")
+    # Found again after a reload, where nobody has opened the tab; gone when the data are.
+    page.reload()
+    page.wait_for_selector("#facts .facts b")
+    field.click()
+    page.get_by_role("option", name="1: drawn-shapes").click()
+    expect(page.locator("#facts")).to_contain_text("4 classes", timeout=30_000)
+    open_tab(page)
+    page.locator("#remove-data").click()
+    expect(page.locator("#dataset")).to_contain_text("Bring a zip")
+    page.get_by_role("tab").nth(0).click()
+    expect(page.locator("#facts")).to_contain_text("5 classes", timeout=30_000)
+    field.click()
+    expect(page.get_by_role("option").first).to_be_visible()
+    expect(page.get_by_role("option", name="1: drawn-shapes")).to_have_count(0)
+
+
 def test_what_is_left_out_can_be_had_back(visit: Callable[..., Any], archive: Path) -> None:
     page: Page = visit()
     open_tab(page)
