@@ -15,6 +15,7 @@ from ui.components import CountInput
 from ui.dataset_view import EDIT_JS
 from ui.jobs import View
 from ui.models import Models
+from ui.publish_part import build as build_publishing
 from ui.report_view import CELLS_JS, mistakes_card, report_card
 from ui.texts import both, label
 from ui.training import Result, panel, runs_table, work
@@ -70,11 +71,12 @@ def build(
     notice = gr.HTML(elem_id="run-notice", apply_default_css=False)
     progress = gr.HTML(elem_id="run", apply_default_css=False)
     download = gr.DownloadButton(label("run.download"), visible=False, elem_id="model-zip")
+    shown = gr.State("")  # the job whose result this page has
+    build_publishing(visits, models, key, shown)
     report = gr.HTML(js_on_load=CELLS_JS, elem_id="run-report", apply_default_css=False)
     mistakes = gr.HTML(js_on_load=EDIT_JS, elem_id="mistakes", apply_default_css=False)
     table = gr.HTML(elem_id="runs", apply_default_css=False)
     look, stay = gr.Timer(LOOK_S, active=False), gr.Timer(STAY_S)
-    shown = gr.State("")  # the job whose result this page has
     offered = gr.State(())  # the own models that Classify's list has
 
     outputs = [notice, progress, stop, download, report, mistakes, table, look, shown, offered]
