@@ -1,4 +1,4 @@
-"""The repository as a Hugging Face Space: its configuration, what it installs, and the folder that `make space` writes."""
+"""The repository as a Space: its configuration, what it installs, and the folder that `make space` writes."""
 
 from __future__ import annotations
 
