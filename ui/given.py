@@ -78,8 +78,9 @@ def number(name: str, value: Any, least: int, most: int) -> int:
     Raises:
         Refusal: if it is none, or outside of its range.
     """
-    sentence = name + " is {value}; it must be a whole number from {least} to {most}."
-    return whole(value, "api.number", sentence, least, most)
+    return whole(
+        value, "api.number", "{name} is {value}; it must be a whole number from {least} to {most}.", least, most, name=name
+    )  # fmt: skip
 
 
 def optional(name: str, value: Any, default: float | None = None) -> float | None:
