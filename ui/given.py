@@ -79,7 +79,8 @@ def number(name: str, value: Any, least: int, most: int) -> int:
         Refusal: if it is none, or outside of its range.
     """
     return whole(
-        value, "api.number", "{name} is {value}; it must be a whole number from {least} to {most}.", least, most, name=name
+        value, "api.number", "{name} is {value}; it must be a whole number from {least} to {most}.", least, most,
+        name=name,
     )  # fmt: skip
 
 
