@@ -31,10 +31,10 @@ from train.events import (
     clock,
 )
 from train.findings import findings
-from train.ingest import ingest
 from train.job import Job
 from train.markdown import number, percent
 from train.methods import METHODS
+from train.opening import HELP, open_dataset
 from train.recipe import choose
 from train.run import run as run_job
 from train.split import Split, split
@@ -60,7 +60,7 @@ WHY = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
-    parser.add_argument("data", metavar="DATA", help="a zip or a folder with a folder of images for each class")
+    parser.add_argument("data", metavar="DATA", help=HELP)
     parser.add_argument(
         "--base", default="flowers", metavar="NAME",
         help="what to begin with: any model that `python -m resnet classify` takes (default: flowers)",
@@ -109,7 +109,7 @@ def run(args: argparse.Namespace) -> int:
     device = device_of(args.device)
     with processes() as rank, tempfile.TemporaryDirectory(prefix="resnet-train-") as folder:
         quiet = rank != 0
-        dataset = _dataset(Path(args.data), Path(folder) / "data", quiet)
+        dataset = _dataset(args.data, Path(folder) / "data", quiet)
         parts = split(dataset, args.val, args.seed)
         recipe = choose(
             args.method, len(parts.train), minutes=args.minutes, epochs=args.epochs, batch_size=args.batch_size,
@@ -137,14 +137,8 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _dataset(source: Path, folder: Path, quiet: bool) -> Dataset:
-    with tqdm(desc="Looking at the images", unit=" images", disable=quiet or None, leave=False) as bar:
-
-        def progress(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        dataset = ingest(source, folder, progress=progress)
+def _dataset(data: str, folder: Path, quiet: bool) -> Dataset:
+    dataset = open_dataset(data, folder, quiet=quiet)
     if not quiet:
         for one in findings(dataset.report):
             print(f"- {one}" + (f" {', '.join(one.names[:4])}" if one.names else ""))
