@@ -1,19 +1,24 @@
-"""The repository as a Hugging Face Space: its configuration, what it installs, and the folder that `make space` writes."""
+"""The repository as a Space: its configuration, what it installs, and the folder that `make space` writes."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import huggingface_hub
 import pytest
 import yaml
+from gradio_client import Client, handle_file
 
 from weights.catalog import CATALOG
+from weights.load import load
 
 ROOT = Path(__file__).resolve().parent.parent
 MEGABYTE = 1_000_000
@@ -122,3 +127,85 @@ def test_plain_git_carries_it() -> None:
     assert len(sizes) > 100
     assert {name: size for name, size in sizes.items() if size > 9.5 * MEGABYTE} == {}
     assert sum(sizes.values()) < 40 * MEGABYTE
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `make space` writes."""
+    folder = tmp_path_factory.mktemp("made") / "space"
+    done = subprocess.run(
+        ["make", "space", f"DIR={folder}", f"PYTHON={sys.executable}"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "hf upload" in done.stdout
+    return folder
+
+
+def test_the_folder_of_a_space_holds_what_runs_and_nothing_else(written: Path) -> None:
+    files = {path.relative_to(written).as_posix(): path.read_bytes() for path in written.rglob("*") if path.is_file()}
+    assert {name.split("/")[0] for name in files} == {
+        "app.py", "resnet", "weights", "train", "ui", "requirements.txt", "README.md", "LICENSE", "ARCHITECTURE.md",
+        "docs",
+    }  # fmt: skip
+    assert all(data == (ROOT / name).read_bytes() for name, data in files.items())
+    text = files["README.md"].decode()
+    assert text.startswith("---\ntitle:")
+    for link in re.findall(r"\]\(([^)\s#]+)", text):
+        assert "://" in link or link in files, f"the README leads to {link}, which isn't there"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"), [((), "Name one folder"), (("{tmp}",), "not empty"), (("{tmp}/file/x",), "can't be written")]
+)
+def test_a_folder_that_is_in_use_stays_as_it_is(words: tuple[str, ...], said: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    command = [sys.executable, "space.py", *(word.format(tmp=tmp_path) for word in words)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_it_starts_from_nothing_and_names_a_photo(written: Path, tmp_path: Path) -> None:
+    """With an empty home, no network and no proxy: what a visitor of a new Space finds."""
+    home = tmp_path / "home"
+    home.mkdir()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    kept = {name: value for name, value in os.environ.items() if name in ("PATH", "LANG", "LC_ALL", "OMP_NUM_THREADS")}
+    environment = {
+        **kept, "HOME": str(home), "HF_ENDPOINT": "http://127.0.0.1:9", "GRADIO_SERVER_PORT": str(port),
+        "GRADIO_TEMP_DIR": str(tmp_path / "uploads"), "PYTHONDONTWRITEBYTECODE": "1",
+    }  # fmt: skip
+    photo = ROOT / "docs" / "page.png"
+    log = tmp_path / "log.txt"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "app.py"], cwd=written, env=environment, stdout=output, stderr=subprocess.STDOUT
+        )
+    try:
+        client = _client(f"http://127.0.0.1:{port}", process, log, tmp_path)
+        said = client.predict(handle_file(photo), top_k=3, api_name="/classify")
+        (row,) = load("flowers").classifier().predict([photo], 3)
+        assert [one["label"] for one in said["predictions"]] == [one.label for one in row.predictions]
+        assert said["probability"] == pytest.approx(row.predictions[0].probability, abs=1e-3)
+        with pytest.raises(Exception, match="can't be reached"):
+            client.predict(handle_file(photo), model="resnet18.a1_in1k", api_name="/classify")
+    finally:
+        process.terminate()
+        process.wait(30)
+    assert "Traceback" not in log.read_text()
+
+
+def _client(url: str, process: subprocess.Popen[Any], log: Path, folder: Path) -> Client:
+    """Gradio's client, once the page is there."""
+    deadline = time.monotonic() + 180
+    while True:
+        try:
+            return Client(url, verbose=False, download_files=folder)
+        except Exception:
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.3)

@@ -32,10 +32,10 @@ from train.events import (
     clock,
 )
 from train.findings import findings
-from train.ingest import ingest
 from train.job import Job
 from train.markdown import number, percent
 from train.methods import METHODS, Method
+from train.opening import HELP, open_dataset
 from train.recipe import choose
 from train.run import run as run_job
 from train.shallower import shallower, variant
@@ -63,7 +63,7 @@ WHY = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
-    parser.add_argument("data", metavar="DATA", help="a zip or a folder with a folder of images for each class")
+    parser.add_argument("data", metavar="DATA", help=HELP)
     parser.add_argument(
         "--base", default="flowers", metavar="NAME",
         help="what to begin with: any model that `python -m resnet classify` takes (default: flowers)",
@@ -116,7 +116,7 @@ def run(args: argparse.Namespace) -> int:
     device = device_of(args.device)
     with processes() as rank, tempfile.TemporaryDirectory(prefix="resnet-train-") as folder:
         quiet = rank != 0
-        dataset = _dataset(Path(args.data), Path(folder) / "data", quiet)
+        dataset = _dataset(args.data, Path(folder) / "data", quiet)
         parts = split(dataset, args.val, args.seed)
         recipe = choose(
             args.method, len(parts.train), minutes=args.minutes, epochs=args.epochs, batch_size=args.batch_size,
@@ -153,14 +153,8 @@ def _base(base: Checkpoint, architecture: str | None, method: Method) -> Checkpo
     return shallower(base, architecture)
 
 
-def _dataset(source: Path, folder: Path, quiet: bool) -> Dataset:
-    with tqdm(desc="Looking at the images", unit=" images", disable=quiet or None, leave=False) as bar:
-
-        def progress(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        dataset = ingest(source, folder, progress=progress)
+def _dataset(data: str, folder: Path, quiet: bool) -> Dataset:
+    dataset = open_dataset(data, folder, quiet=quiet)
     if not quiet:
         for one in findings(dataset.report):
             print(f"- {one}" + (f" {', '.join(one.names[:4])}" if one.names else ""))

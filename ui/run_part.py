@@ -84,7 +84,7 @@ def build(
     def begin(mine: object, *wishes: Any) -> tuple[Any, ...]:
         visit = visits.find(mine)
         try:
-            _start(visits, models, visit, *wishes)
+            begin_run(visits, models, visit, *wishes)
         except Exception as error:
             return refused(error, "starting a run"), *(gr.skip() for _ in outputs[1:])
         return _views(visits, visit, "")
@@ -121,10 +121,10 @@ def build(
     return mistakes, outputs
 
 
-def _start(
+def begin_run(
     visits: Visits, models: Models, visit: Visit | None, base: str, method: Any, minutes: float, epochs: Any,
     batch_size: Any, rate: Any, image_size: Any, share: float, seed: Any,
-) -> None:  # fmt: skip
+) -> Run:  # fmt: skip
     """Let a run wait for its turn.
 
     Raises:
@@ -149,6 +149,7 @@ def _start(
         )
         one = Run(job, number, base, method, None if epochs else minutes, dataset.name, len(dataset.images))
         visit.runs = (*visit.runs, one)
+    return one
 
 
 def _number(value: Any) -> int | None:
