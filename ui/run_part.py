@@ -14,10 +14,11 @@ from ui.classify import model_choices
 from ui.components import CountInput
 from ui.dataset_view import EDIT_JS
 from ui.jobs import View
+from ui.loans import lender
 from ui.models import Models
 from ui.report_view import CELLS_JS, mistakes_card, report_card
 from ui.texts import both, label
-from ui.training import Result, panel, runs_table, work
+from ui.training import Result, panel, runs_table, still_true, work
 from ui.visits import Run, Visit, Visits, with_dataset
 from ui.words import refused
 from weights.catalog import FLOWERS
@@ -67,6 +68,7 @@ def build(
     with gr.Row():
         start = gr.Button(label("run.start"), variant="primary", elem_id="start-run")
         stop = gr.Button(label("run.stop"), visible=False, elem_id="stop-run")
+        go_on = gr.Button(label("run.go_on"), variant="primary", visible=False, elem_id="go-on")
     notice = gr.HTML(elem_id="run-notice", apply_default_css=False)
     progress = gr.HTML(elem_id="run", apply_default_css=False)
     download = gr.DownloadButton(label("run.download"), visible=False, elem_id="model-zip")
@@ -76,7 +78,7 @@ def build(
     look, stay = gr.Timer(LOOK_S, active=False), gr.Timer(STAY_S)
     shown = gr.State("")  # the job whose result this page has
 
-    outputs = [notice, progress, stop, download, report, mistakes, table, model_list, look, shown]
+    outputs = [notice, progress, stop, go_on, download, report, mistakes, table, model_list, look, shown]
 
     def begin(mine: object, *wishes: Any) -> tuple[Any, ...]:
         visit = visits.find(mine)
@@ -95,6 +97,15 @@ def build(
             visits.jobs.stop(visit.runs[-1].job)
         return _views(visits, models, visit, seen)
 
+    def resume(mine: object, seen: str) -> tuple[Any, ...]:
+        visit = visits.find(mine)
+        try:
+            if visit and visit.runs:
+                visits.jobs.go_on(visit.runs[-1].job, still_true)
+        except Exception as error:
+            return refused(error, "going on with a run"), *(gr.skip() for _ in outputs[1:])
+        return _views(visits, models, visit, seen)
+
     def stays(mine: object) -> None:
         visits.find(mine)
 
@@ -104,6 +115,7 @@ def build(
     wishes = [base, method, minutes, epochs, batch_size, rate, image_size, share, seed]
     start.click(begin, [key, *wishes], outputs, **private)
     stop.click(halt, [key, shown], outputs, **private)
+    go_on.click(resume, [key, shown], outputs, **private)
     look.tick(tick, [key, shown], outputs, concurrency_limit=8, **private)
     stay.tick(stays, key, None, **private)
     page.load(tick, [key, shown], outputs, **private)
@@ -134,7 +146,17 @@ def _start(
         number = len(visit.runs) + 1
         name = f"{dataset.name} · {method}"
         job = visits.jobs.start(
-            work(dataset, (base or "").strip(), recipe, min(0.5, max(0.05, share)), folder, models, name), folder
+            work(
+                dataset,
+                (base or "").strip(),
+                recipe,
+                min(0.5, max(0.05, share)),
+                folder,
+                models,
+                name,
+                lender(visit.borrower),
+            ),
+            folder,
         )
         one = Run(job, number, base, method, None if epochs else minutes, dataset.name, len(dataset.images))
         visit.runs = (*visit.runs, one)
@@ -152,10 +174,10 @@ def _views(visits: Visits, models: Models, visit: Visit | None, shown: str) -> t
     views = [visits.jobs.look(run.job) for run in visit.runs]
     view = views[-1]
     active = view is not None and not view.ended
-    state = one.job if view and view.ended else ""
-    if state and state == shown:
-        return *(gr.skip() for _ in range(8)), gr.Timer(active=False), gr.skip()
     found = result_of(view)
+    state = f"{one.job} {found.folder.name if found else ''}" if view and view.ended else ""
+    if state and state == shown:
+        return *(gr.skip() for _ in range(9)), gr.Timer(active=False), gr.skip()
     rows = [(run, seen, result_of(seen)) for run, seen in zip(visit.runs, views, strict=True)]
     own = []
     for run, _, model in rows:
@@ -167,8 +189,9 @@ def _views(visits: Visits, models: Models, visit: Visit | None, shown: str) -> t
         "",
         panel(view, one),
         gr.update(visible=active),
+        gr.update(visible=view is not None and view.state == "interrupted"),
         gr.update(visible=found is not None, value=str(found.archive) if found else None),
-        *(_told(one, found) if found else (gr.skip(), gr.skip()) if active else ("", "")),
+        *((gr.skip(), gr.skip()) if active else _told(one, found) if found else ("", "")),
         runs_table(rows),
         gr.update(choices=[*own, *model_choices(models.trusted)]) if found else gr.skip(),
         gr.Timer(active=active),
@@ -188,10 +211,9 @@ def _told(one: Run, found: Result) -> tuple[str, str]:
 def nothing(model_list: Any) -> tuple[Any, ...]:
     """The page of a visit without runs."""
     hidden = gr.update(visible=False)
-    return "", "", hidden, hidden, "", "", "", model_list, gr.Timer(active=False), ""
+    return "", "", hidden, hidden, hidden, "", "", "", model_list, gr.Timer(active=False), ""
 
 
 def result_of(view: View | None) -> Result | None:
     """What a run left behind, where it has come so far."""
-    last = view.events[-1] if view and view.events else None
-    return last if isinstance(last, Result) else None
+    return next((event for event in reversed(view.events) if isinstance(event, Result)), None) if view else None
