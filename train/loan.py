@@ -10,9 +10,6 @@ from typing import Any
 from resnet.errors import Refusal
 from train.events import Paused
 
-#: What is said (``loan.lost``) where a process ends before its piece did.
-LOST = "The GPU was taken back before its work was done; what was saved before that is kept, and you can go on from it."
-
 #: Refusals after which a shorter loan may still be granted.
 TOO_LONG = ("loan.quota", "loan.quota_wait", "loan.long")
 
@@ -66,3 +63,11 @@ class Lender:
 
     lend: Callable[[Any, int], Iterator[Any]]
     terms: Terms = Terms()
+
+
+def lost() -> Refusal:
+    """Of a process that ended before its piece did."""
+    return Refusal(
+        "loan.lost", "The GPU was taken back before its work was done; what was saved before that is kept, and you can "
+        "go on from it.",
+    )  # fmt: skip

@@ -25,7 +25,7 @@ from train.baseline import Head
 from train.cache import Shelf
 from train.events import Event, Fitted, Interrupted, Lent, Paused, Started
 from train.fit import FitData, fit
-from train.loan import LOST, Lender, Terms
+from train.loan import Lender, Terms, lost
 from train.recipe import Recipe
 from train.saving import device_name
 from train.state import STATE, read_state, write_state
@@ -123,7 +123,7 @@ def fit_in_pieces(
                 paused = event if isinstance(event, Paused) else None
                 yield event
             if paused is None and not (folder / END).is_file():
-                raise Refusal("loan.lost", LOST)
+                raise lost()
         except Refusal as refusal:
             yield Interrupted(refusal)
             break

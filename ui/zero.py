@@ -23,7 +23,7 @@ from gradio.context import LocalContext
 from starlette.datastructures import Headers
 
 from resnet.errors import Refusal
-from train.loan import LOST
+from train.loan import lost
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +111,7 @@ def refusal_of(error: Exception) -> Refusal:
             "network.",
         )  # fmt: skip
     if title == "ZeroGPU worker error" and "aborted" in said:
-        return Refusal("loan.lost", LOST)
+        return lost()
     if "Expired" in said:
         return Refusal(
             "loan.expired", "The page was closed for too long for a GPU to be lent in your name; now that it is open, "

@@ -1,9 +1,9 @@
-"""A process that is a Space on ZeroGPU in everything but the GPU: `spaces` is the real one, and what it asks is answered by
-`tests.zero.device_api`. Started by the tests with the environment of such a Space; talks JSON, one line each way.
+"""A process that is a Space on ZeroGPU in everything but the GPU: `spaces` is the real one.
 
-    python -m tests.zero.space run FOLDER SETTINGS    trains, as a job does
-    python -m tests.zero.space name PHOTO             names a photo
-    python -m tests.zero.space page PORT              the whole page
+What that asks is answered by `tests.zero.device_api`. The tests start it with the environment of such a Space.
+
+    python -m tests.zero.space              reads commands from its input, e.g. {"do": "train", "folder": "/tmp/a"}
+    python -m tests.zero.space page PORT    the whole page
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ import spaces.zero.wrappers  # isort: skip
 
 import json
 import os
-import zlib
-from collections.abc import Callable, Mapping
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,10 +27,15 @@ from typing import Any
 import torch
 from gradio.context import LocalContext
 from starlette.datastructures import Headers
-from torch import Tensor
 
+import app
 from tests.zero.device_api import visitor_token
+from tests.zero.small import small_job, sums
+from train.events import Fitted, Interrupted, Started, Step
 from train.loan import Terms
+from train.run import run
+from ui import loans, run_part
+from ui.models import Models
 
 MAIN = os.getpid()
 
@@ -54,20 +60,27 @@ def forbid_backward() -> None:
     torch.autograd.grad = watched(torch.autograd.grad)
 
 
+@dataclass(frozen=True)
 class Brief(Terms):
-    """Loans in which there is time for so many steps alone."""
+    """Loans in which there is time for one step alone. A worker that finds the file `dies` is killed after its step."""
+
+    dies: Path = Path("/nowhere")
 
     def over(self, loan_s: float, spent_s: float, next_s: float) -> bool:
+        if self.dies.exists():
+            self.dies.unlink()
+            os.kill(os.getpid(), signal.SIGKILL)
         return True
 
 
-def sums(state: Mapping[str, Tensor]) -> int:
-    return zlib.crc32(str({key: zlib.crc32(value.numpy().tobytes()) for key, value in state.items()}).encode())
+def request(name: str) -> Any:
+    """Of a visitor, as Gradio gives it to events."""
+    return SimpleNamespace(headers=Headers({"x-ip-token": visitor_token(name), "cookie": "secret"}))
 
 
 def visitor(name: str) -> ui.zero.Borrower:
-    """Whoever's request is being answered now."""
-    LocalContext.request.set(SimpleNamespace(headers=Headers({"x-ip-token": visitor_token(name)})))
+    """Whose request has just been answered."""
+    LocalContext.request.set(request(name))
     borrower = ui.zero.Borrower()
     borrower.seen()
     LocalContext.request.set(None)
@@ -78,82 +91,52 @@ def say(**facts: Any) -> None:
     print("said", json.dumps(facts), flush=True)
 
 
-def train(folder: Path, settings: dict[str, Any]) -> None:
-    """A run on drawn shapes; told are its events by kind, and its weights."""
-    from train.events import Fitted, Interrupted, Lent, Step
-    from train.run import run
-    from ui.loans import lender
-
-    job = small_job(folder, lender=lender(visitor("anna"), Brief()), **settings)
-    steps = loans = 0
-    for event in run(job):
-        if isinstance(event, Lent):
-            loans += 1
-            say(loan=loans, device=event.device)
-        elif isinstance(event, Step):
-            steps += 1
-        elif isinstance(event, Interrupted):
+def train(folder: str, **settings: Any) -> None:
+    """A run until its weights are there."""
+    lender = loans.lender(visitor("anna"), Brief(dies=Path(folder) / "dies"))
+    steps, events = 0, run(small_job(Path(folder), lender=lender, **settings))
+    for event in events:
+        steps += isinstance(event, Step)
+        if isinstance(event, Interrupted):
             say(interrupted=event.refusal.code, why=str(event.refusal))
         elif isinstance(event, Fitted):
-            say(fitted=event.why, sums=sums(event.state_dict), steps=steps, loans=loans)
+            say(fitted=event.why, sums=sums(event.state_dict), steps=steps)
+            events.close()  # type: ignore[attr-defined]
+            return
+        elif isinstance(event, Started) and event.phase == "measure":  # there are no weights yet
+            events.close()  # type: ignore[attr-defined]
+            return
 
 
-def small_job(folder: Path, lender: Any = None, **settings: Any) -> Any:
-    """Twelve drawn shapes and a network of four blocks; the same in every process."""
-    from resnet.config import ResNetConfig
-    from resnet.network import ResNet
-    from resnet.preprocess import Preprocess
-    from train.drawn import draw
-    from train.ingest import ingest
-    from train.job import Job
-    from train.recipe import choose
-    from train.split import split
-    from weights.checkpoint import Checkpoint, Source
-
-    if not (folder / "shapes").is_dir():
-        draw(folder / "shapes", per_class=6)
-    dataset = ingest(folder / "shapes")
-    parts = split(dataset, 0.3)
-    torch.manual_seed(7)
-    config = ResNetConfig("basic", (1, 1, 1, 1), include_top=False)
-    base = Checkpoint(config, ResNet(config).state_dict(), Preprocess(size=64), (), source=Source("tiny"))
-    recipe = choose("all", len(parts.train), **({"epochs": 2, "batch_size": 8, "image_size": 64} | settings))
-    return Job(
-        dataset, parts, base, recipe, folder / "model", folder / "state", torch.device("cpu"), "shapes", lender=lender
-    )
+def name(photos: list[str], model: str) -> None:
+    """Names photos for a visitor, all at once."""
+    LocalContext.request.set(request("bert"))
+    for row in models.get(model).classifier.predict(photos, top_k=3):
+        say(row=[[one.label, one.probability] for one in row.predictions])
+    LocalContext.request.set(None)
+    say(device=models.get(model).classifier.computed_on.type)
 
 
-def name(photo: Path) -> None:
-    """Names a photo with the model that comes with the project, twice, then a few at once."""
-    from ui.models import Models
-
-    classifier = Models().get("flowers").classifier
-    for photos in ([photo], [photo], [photo] * 3):
-        LocalContext.request.set(SimpleNamespace(headers=Headers({"x-ip-token": visitor_token("bert")})))
-        rows = classifier.predict(photos, top_k=5)
-        LocalContext.request.set(None)
-        for row in rows:
-            say(row=[[one.label, one.probability] for one in row.predictions], lent=type(classifier).__name__)
+def serve() -> None:
+    for line in sys.stdin:
+        command = json.loads(line)
+        try:
+            {"train": train, "name": name}[command.pop("do")](**command)
+        except Exception as error:
+            say(error=repr(error))
+        say(end=True)
 
 
-def page(port: int) -> None:
-    """The page as `app.py` starts it, with loans of a step or two."""
-    import app
-    from ui import run_part
-
-    lends = run_part.lender
+def page(port: str) -> None:
+    """The page as `app.py` starts it, with loans of a step."""
+    lends = loans.lender
     run_part.lender = lambda borrower: lends(borrower, Brief())
-    sys.exit(app.main(["--port", str(port)]))
+    sys.exit(app.main(["--port", port]))
 
 
 if __name__ == "__main__":
     assert ui.zero.on_zero_gpu()
     no_gpu()
     forbid_backward()
-    what, *words = sys.argv[1:]
-    if what == "run":
-        train(Path(words[0]), json.loads(words[1]))
-    elif what == "name":
-        name(Path(words[0]))
-    else:
-        page(int(words[0]))
+    models = Models()
+    page(sys.argv[2]) if sys.argv[1:] else serve()
