@@ -9,6 +9,8 @@ import sys
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # nothing leaves this machine unasked
 
+import ui.zero  # noqa: F401, I001 (on ZeroGPU, `spaces` is imported before all that knows CUDA)
+
 from resnet.errors import Refusal
 from ui.models import Models
 from ui.page import build, launch_options

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from train.dataset import Dataset
+from train.loan import Lender
 from train.recipe import Recipe
 from train.split import Split
 from weights.checkpoint import Checkpoint
@@ -29,6 +30,8 @@ class Job:
         command: that it can be repeated with, for its card.
         memory: bytes of memory for decoded photos.
         teacher: a network that knows more, to learn from as well; see `train.teacher`.
+        lender: of devices for pieces of the training, where this process has none; see `train.pieces`. It needs
+            `state`.
     """
 
     dataset: Dataset
@@ -42,3 +45,4 @@ class Job:
     command: str = ""
     memory: int | None = None
     teacher: Checkpoint | None = None
+    lender: Lender | None = None

@@ -169,6 +169,10 @@ def _shelves(job: Job, train: Sequence[Image], val: Sequence[Image], side: int) 
     folder = job.out.parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        if job.lender is not None:  # where training reads them is another process
+            assert job.state is not None
+            job.state.mkdir(parents=True, exist_ok=True)
+            return Shelf(planned, 0, path=job.state / "photos"), Shelf(0, 0, path=job.state / "crops")
         return Shelf(planned, memory, folder), Shelf(3 * side * side * len(val), max(0, memory - planned), folder)
     except OSError as error:
         raise disk_refusal(error, str(folder)) from None

@@ -29,7 +29,8 @@ from ui.answers import Named, Progress, Table
 from ui.many import photos_of, shown_as
 from ui.models import Loaded, Models
 from ui.networks import SIZES
-from ui.run_part import MINUTES, begin_run, result_of
+from ui.run_part import MINUTES, begin_run
+from ui.training import result_of
 from ui.visits import Visits
 from weights.catalog import FLOWERS
 

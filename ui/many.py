@@ -80,7 +80,7 @@ def _classify_many(
         writer.writerows(cells)
     text = both(
         "many.done", count=f"{len(rows):,}", seconds=f"{seconds:.1f}", rate=f"{len(rows) / max(seconds, 1e-6):.0f}",
-        device=Markup(device_words(classifier.device)),
+        device=Markup(device_words(classifier.computed_on)),
     )  # fmt: skip
     failures = both("many.failed", count=failed) if failed else ""
     return (

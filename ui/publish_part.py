@@ -14,7 +14,7 @@ from resnet.errors import Refusal
 from ui.accounts import has_login, token_for, where
 from ui.models import Models
 from ui.texts import Markup, both, label
-from ui.training import Result
+from ui.training import Result, result_of
 from ui.visits import Run, Visits
 from ui.words import refused
 from weights.publish import Published, publish
@@ -29,7 +29,7 @@ def build(visits: Visits, models: Models, key: gr.BrowserState, shown: gr.State)
         visits: who is here and what they have.
         models: which know the Hub.
         key: of the visit.
-        shown: the job whose result the page shows, ``""`` while it shows none.
+        shown: the job whose result the page shows, and which of its models; ``""`` while it shows none.
     """
     page = gr.context.Context.root_block
     assert page is not None
@@ -94,9 +94,8 @@ def build(visits: Visits, models: Models, key: gr.BrowserState, shown: gr.State)
 def _finished(visits: Visits, mine: object, job: str) -> tuple[Run, Result] | None:
     """A visitor's own run and what came of it; None if it is somebody else's, has not ended, or is gone."""
     visit = visits.find(mine)
-    run = next((run for run in visit.runs if run.job == job), None) if visit else None
-    view = visits.jobs.look(run.job) if run else None
-    found = next((event for event in view.events if isinstance(event, Result)), None) if view else None
+    run = next((run for run in visit.runs if run.job == job.split(" ")[0]), None) if visit else None
+    found = result_of(visits.jobs.look(run.job)) if run else None
     return (run, found) if run and found else None
 
 
