@@ -24,6 +24,7 @@ from train.augment import Colours, View, coloured, cut_all, mixed, random_colour
 from train.cache import Shelf, judge
 from train.distributed import add_up, add_up_gradients, anyone, average_statistics, place
 from train.events import BatchHalved, Epoch, Event, Fitted, Paused, Resumed, Started, Step, Why
+from train.folded import Folded, Maps
 from train.methods import freeze, train_mode
 from train.optimizer import follow, optimizer_for, rate, set_rate
 from train.plan import Plan
@@ -141,6 +142,7 @@ class _Trainer:
         freeze(network, recipe.method)
         # Channels-last is the memory order that convolutions are fastest in, on CPUs and on GPUs.
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.forward = self._forward()
         self.average = copy.deepcopy(self.network).requires_grad_(False) if recipe.ema else self.network
         self.optimizer = optimizer_for(self.network, recipe, teacher.projection.parameters() if teacher else ())
         self.amp = amp_dtype(recipe, device)
@@ -326,8 +328,7 @@ class _Trainer:
     def _loss(self, images: Tensor, wanted: Tensor) -> Tensor:
         """Summed over the photos: of the labels, and of the teacher where there is one."""
         with self._precision():
-            maps = self.network.forward_features(images)
-            logits = self.network.forward_head(maps)
+            maps, logits = self.forward(images)
             loss = nn.functional.cross_entropy(logits.float(), wanted, reduction="sum")
             if self.teacher is None:
                 return loss
@@ -349,6 +350,9 @@ class _Trainer:
         """Smoothed targets (Szegedy et al., https://arxiv.org/abs/1512.00567): ``(n,)`` -> ``(n, K)``."""
         classes, smooth = len(self.data.names), self.recipe.label_smoothing
         return nn.functional.one_hot(targets, classes).float() * (1 - smooth) + smooth / classes
+
+    def _forward(self) -> Maps | Folded:
+        return Maps(self.network) if self.recipe.batch_statistics else Folded(self.network)
 
     def _precision(self) -> AbstractContextManager[object]:
         return torch.autocast(self.device.type, self.amp) if self.amp else nullcontext()
@@ -423,6 +427,7 @@ class _Trainer:
     def load(self, state: dict[str, Any]) -> None:
         """Go on from `state`."""
         self.network.load_state_dict(state["network"])
+        self.forward = self._forward()
         if self.average is not self.network:
             self.average.load_state_dict(state["average"])
         if self.teacher:

@@ -38,7 +38,8 @@ def optimizer_for(network: ResNet, recipe: Recipe, others: Iterable[nn.Parameter
             if some:
                 decay = recipe.weight_decay if matrices else 0.0
                 groups.append({"params": some, "lr": largest, "largest": largest, "weight_decay": decay})
-    return torch.optim.AdamW(groups) if recipe.adamw else torch.optim.Adam(groups)
+    # Fused: one pass over the weights and their moments where the plain loop takes about ten.
+    return (torch.optim.AdamW if recipe.adamw else torch.optim.Adam)(groups, fused=True)
 
 
 def _part(path: str) -> str:
@@ -69,8 +70,10 @@ def follow(average: nn.Module, network: nn.Module, decay: float, step: int) -> N
         Polyak & Juditsky 1992, https://doi.org/10.1137/0330046
     """
     decay = min(decay, (1 + step) / (10 + step))
-    for mean, value in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
-        if mean.is_floating_point():
-            mean.lerp_(value, 1 - decay)
-        else:
+    pairs = list(zip(average.state_dict().values(), network.state_dict().values(), strict=True))
+    numbers = [pair for pair in pairs if pair[0].is_floating_point()]
+    means, values = zip(*numbers, strict=True)
+    torch._foreach_lerp_(means, values, 1 - decay)
+    for mean, value in pairs:
+        if not mean.is_floating_point():
             mean.copy_(value)
