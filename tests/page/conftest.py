@@ -184,14 +184,14 @@ def app_environment(folder: Path, **more: str) -> dict[str, str]:
 
 
 @contextmanager
-def started(hub: Any, folder: Path) -> Iterator[Site]:
-    """`python app.py`, as a person starts it, with the local Hub as its Hub and a token in its environment."""
+def started(hub: Any, folder: Path, **more: str) -> Iterator[Site]:
+    """`python app.py`, as a person starts it, with the local Hub as its Hub, a token and more in its environment."""
     port, log = free_port(), folder / "log.txt"
     with log.open("w") as output:
         process = subprocess.Popen(
             [sys.executable, "app.py", "--port", str(port)],
             cwd=ROOT,
-            env=app_environment(folder, HF_ENDPOINT=hub.url, HF_TOKEN=TOKEN),
+            env=app_environment(folder, **{"HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN, **more}),
             stdout=output,
             stderr=subprocess.STDOUT,
         )
