@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from train.dataset import Dataset
+from train.edits import Edit
 from train.recipe import Recipe
 from train.split import Split
 from weights.checkpoint import Checkpoint
@@ -28,6 +29,7 @@ class Job:
         name: of the model, for its card.
         command: that it can be repeated with, for its card.
         memory: bytes of memory for decoded photos.
+        edits: those that `dataset` has already, to be kept beside the model.
         teacher: a network that knows more, to learn from as well; see `train.teacher`.
     """
 
@@ -42,3 +44,4 @@ class Job:
     command: str = ""
     memory: int | None = None
     teacher: Checkpoint | None = None
+    edits: tuple[Edit, ...] = ()

@@ -64,13 +64,13 @@ def run(job: Job, stop: Callable[[], bool] = lambda: False) -> Iterator[Event]:
             yield event
         assert fitted is not None
         weights, why, curves = fitted.state_dict, fitted.why, fitted.history
-    yield Started("measure", len(read.crops))
+    yield Started("measure", len(read.val.crops))
     config = base.config.with_classes(len(names))
     fallback = None if baseline is None else _with_head(base, baseline)
     candidates = [one for one in (weights, fallback) if one is not None]
     if not candidates:
         raise Refusal("train.stopped", "The training was stopped before there was a model; let it run a little longer.")
-    measured = [measure(job, base, read, config, state, baseline, device) for state in candidates]
+    measured = [measure(job, base, read, read.val, config, state, baseline, device) for state in candidates]
     # What training made no better than its beginning is not worth having; the two plain methods are what they are.
     better = (
         weights is not None
@@ -79,10 +79,14 @@ def run(job: Job, stop: Callable[[], bool] = lambda: False) -> Iterator[Event]:
         and rank(measured[1][0]) > rank(measured[0][0])
     )
     found, logits, state = measured[1] if better else measured[0]
+    judged = read.val
+    if read.test is not None:  # all is chosen: now the photos that had no part in it
+        judged = read.test
+        found, logits, state = measure(job, base, read, judged, config, state, baseline, device)
     yield Started("write")
     answers = {
         name: (int(true), int(named))
-        for name, true, named in zip(read.val_names, read.val_targets, logits.argmax(1), strict=True)
+        for name, true, named in zip(judged.names, judged.targets, logits.argmax(1), strict=True)
     }
     seconds = time.monotonic() - began
     if place()[0] == 0:
@@ -131,8 +135,8 @@ def _baseline(job: Job, read: Read, began: float) -> Generator[Event, None, Head
         return None
     yield Started("baseline")
     head = fit_baseline(read.features, read.targets, len(job.dataset.classes), _copies(job, read), job.recipe.seed)
-    right = (head.logits(read.val_features).argmax(1) == read.val_targets).sum()
-    yield Baseline(Share(int(right), len(read.val_targets)), head.strength, time.monotonic() - began)
+    right = (head.logits(read.val.features).argmax(1) == read.val.targets).sum()
+    yield Baseline(Share(int(right), len(read.val.targets)), head.strength, time.monotonic() - began)
     return head
 
 
@@ -145,8 +149,8 @@ def _teacher(
     copies = _copies(job, read)
     head = head_for(job.teacher, job.dataset.classes, read.taught, read.targets, copies, job.recipe.seed)
     teacher = Teacher(job.teacher, head, read.taught, read.features, base.preprocess, job.recipe, device)
-    right = (head.logits(read.val_taught).argmax(1) == read.val_targets).sum()
-    taught = Taught(teacher.name, Share(int(right), len(read.val_targets)))
+    right = (head.logits(read.val_taught).argmax(1) == read.val.targets).sum()
+    taught = Taught(teacher.name, Share(int(right), len(read.val.targets)))
     yield taught
     return teacher, taught
 
@@ -209,11 +213,11 @@ def _fit(
         state = dict(_with_head(base, baseline))
     network.load_state_dict(state)
     data = FitData(
-        read.photos, read.targets, read.crops, read.val_targets, job.dataset.classes, base.preprocess, read.eval_s
+        read.photos, read.targets, read.val.crops, read.val.targets, job.dataset.classes, base.preprocess, read.eval_s
     )
     seconds = None
     if job.recipe.minutes is not None:
-        seconds = 60 * job.recipe.minutes - (time.monotonic() - began) - 2 * read.eval_s - RESERVE_S
+        seconds = 60 * job.recipe.minutes - (time.monotonic() - began) - 2 * read.eval_s - read.test_s - RESERVE_S
     yield from fit(
         network, data, job.recipe, device, seconds=seconds, teacher=teacher, folder=job.state, stop=stop
     )  # fmt: skip

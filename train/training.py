@@ -16,6 +16,7 @@ from tqdm.auto import tqdm
 from resnet.terminal import device_of
 from train.dataset import Dataset
 from train.distributed import processes
+from train.edits import Edit, apply, read_edits
 from train.events import (
     Advanced,
     Baseline,
@@ -65,6 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--base", default="flowers", metavar="NAME",
         help="what to begin with: any model that `python -m resnet classify` takes (default: flowers)",
     )  # fmt: skip
+    parser.add_argument("--edits", metavar="FILE", help="images to leave out or move: the edits.json of a saved folder")
     parser.add_argument("--method", choices=METHODS, default="all", help="what learns (default: all)")
     parser.add_argument("--out", metavar="DIR", help="folder of the checkpoint (default: NAME-METHOD here)")
     length = parser.add_mutually_exclusive_group()
@@ -107,9 +109,10 @@ def run(args: argparse.Namespace) -> int:
         Refusal: as `ingest`, `split`, `load` and `run_job` do.
     """
     device = device_of(args.device)
+    edits = read_edits(Path(args.edits)) if args.edits else ()
     with processes() as rank, tempfile.TemporaryDirectory(prefix="resnet-train-") as folder:
         quiet = rank != 0
-        dataset = _dataset(Path(args.data), Path(folder) / "data", quiet)
+        dataset = _dataset(Path(args.data), Path(folder) / "data", edits, quiet)
         parts = split(dataset, args.val, args.seed)
         recipe = choose(
             args.method, len(parts.train), minutes=args.minutes, epochs=args.epochs, batch_size=args.batch_size,
@@ -127,7 +130,7 @@ def run(args: argparse.Namespace) -> int:
             refuse_used(out)
         state = Path(args.resume) if args.resume else None
         command = f"python -m train {shlex.join(sys.argv[1:])}"
-        job = Job(dataset, parts, base, recipe, out, state, device, name, command, teacher=teacher)
+        job = Job(dataset, parts, base, recipe, out, state, device, name, command, teacher=teacher, edits=edits)
         if not quiet:
             _say_split(dataset, parts)
         stop = _Interrupt()
@@ -137,14 +140,14 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _dataset(source: Path, folder: Path, quiet: bool) -> Dataset:
+def _dataset(source: Path, folder: Path, edits: tuple[Edit, ...], quiet: bool) -> Dataset:
     with tqdm(desc="Looking at the images", unit=" images", disable=quiet or None, leave=False) as bar:
 
         def progress(done: int, total: int) -> None:
             bar.total = total
             bar.update(done - bar.n)
 
-        dataset = ingest(source, folder, progress=progress)
+        dataset = apply(ingest(source, folder, progress=progress), edits)
     if not quiet:
         for one in findings(dataset.report):
             print(f"- {one}" + (f" {', '.join(one.names[:4])}" if one.names else ""))
@@ -159,7 +162,8 @@ def _say_split(dataset: Dataset, parts: Split) -> None:
     }
     print(
         f"{dataset.name}: {len(dataset.classes)} classes, {len(parts.train):,} images to learn from, "
-        f"{len(parts.val):,} {words[parts.origin]}."
+        f"{len(parts.val):,} {words[parts.origin]}"
+        + (f", {len(parts.test):,} in the test part, which is only reported on." if parts.test else ".")
     )
 
 
@@ -239,6 +243,12 @@ class _Screen:
 def _summary(event: Finished) -> str:
     report = event.report
     lines = ["", f"Accuracy on {report.photos:,} photos kept apart: {report.accuracy}"]
+    if report.chosen:
+        lines.append(
+            "  The best epoch or the baseline was chosen on these same photos: expect a little less on others."
+        )
+    else:
+        lines.append("  Of the test part, which had no part in any choice.")
     if report.baseline:
         lines.append(f"  the baseline: {report.baseline.accuracy}")
         if event.kept == "baseline":

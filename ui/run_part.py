@@ -128,7 +128,7 @@ def _start(
     Raises:
         Refusal: if there is no dataset, a setting is outside of its range, or too many are waiting.
     """
-    visit, dataset = with_dataset(visit)
+    visit, dataset, edits = with_dataset(visit)
 
     def recipe(photos: int) -> Recipe:
         budget = None if epochs or method == "tutorial" else minutes
@@ -143,7 +143,8 @@ def _start(
         number = len(visit.runs) + 1
         name = f"{dataset.name} · {method}"
         job = visits.jobs.start(
-            work(dataset, (base or "").strip(), recipe, min(0.5, max(0.05, share)), folder, models, name), folder
+            work(dataset, (base or "").strip(), recipe, min(0.5, max(0.05, share)), folder, models, name, edits),
+            folder,
         )
         one = Run(job, number, base, method, None if epochs else minutes, dataset.name, len(dataset.images))
         visit.runs = (*visit.runs, one)

@@ -17,6 +17,7 @@ from resnet.errors import Refusal
 from resnet.explain import grad_cam
 from resnet.preprocess import open_image
 from train.dataset import Dataset
+from train.edits import EDITS, Edit
 from train.events import Advanced, Baseline, BatchHalved, Epoch, Event, Finished, Fitted, Skipped, Started, Step, clock
 from train.job import Job
 from train.recipe import Recipe
@@ -51,7 +52,7 @@ class Result:
 
 def work(
     dataset: Dataset, base: str, choose_recipe: Callable[[int], Recipe], share: float, folder: Path, models: Models,
-    name: str,
+    name: str, edits: tuple[Edit, ...] = (),
 ) -> Callable[[Stop], Iterator[Any]]:  # fmt: skip
     """The work of a job: load the base, train, show its mistakes, pack the model.
 
@@ -63,6 +64,7 @@ def work(
         folder: of the run.
         models: knows where bases come from.
         name: of the model.
+        edits: of the dataset, to be kept beside the model.
     """
 
     def events(stop: Stop) -> Iterator[Any]:
@@ -72,8 +74,11 @@ def work(
         recipe = choose_recipe(len(parts.train))
         out = folder / "model"
         command = f"python -m train DATA --base {base} --method {recipe.method}"
+        if edits:
+            command += f" --edits {EDITS}"
         finished: Finished | None = None
-        job = Job(dataset, parts, checkpoint, recipe, out, folder / "state", _device(models), name, command)
+        state, device = folder / "state", _device(models)
+        job = Job(dataset, parts, checkpoint, recipe, out, state, device, name, command, edits=edits)
         for event in run(job, stop):
             if isinstance(event, Fitted):
                 continue  # its weights are in the folder; an event stays for an hour
@@ -82,7 +87,7 @@ def work(
             else:
                 yield event
         assert finished is not None
-        shutil.rmtree(folder / "state", ignore_errors=True)
+        shutil.rmtree(state, ignore_errors=True)
         yield result(dataset, finished, folder, models)
 
     return events
