@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from huggingface_hub import EvalResult, ModelCardData
 
+from train.edits import EDITS, Edit
 from train.markdown import code, number, percent, table, text
 from train.report import Report
 from train.shares import Share
@@ -57,6 +58,7 @@ class CardFacts:
         seconds: from the first photo read to the last weight written.
         duplicates: what kind -> how many.
         left_out: file -> why it was not used.
+        edits: by hand, before the training.
         curves: one mapping an epoch with the keys of `CURVES`; a key may be missing or None.
         base: what training started from; None where it started from nothing.
         base_repo: its repository on the Hub, where it has one.
@@ -91,6 +93,7 @@ class CardFacts:
     teacher: str | None = None
     strangers: Mapping[str, Share] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    edits: Sequence[Edit] = ()
 
 
 def card(facts: CardFacts) -> str:
@@ -127,7 +130,7 @@ def metadata(facts: CardFacts) -> ModelCardData:
             task_name="Image Classification",
             dataset_type="imagefolder",
             dataset_name=_line(facts.data),
-            dataset_split="validation",
+            dataset_split="test" if "test" in facts.images else "validation",
             metric_type=metric,
             metric_name=name,
             metric_value=value,
@@ -231,6 +234,13 @@ def _data(facts: CardFacts) -> str:
         if len(facts.left_out) > MOST_FILES:
             files.append([f"*and {len(facts.left_out) - MOST_FILES:,} more*", ""])
         lines += [f"Left out ({len(facts.left_out):,}):", table(["file", "why"], files)]
+    if facts.edits:
+        changed = [
+            [text(one.name), "left out" if one.label is None else f"moved to {text(one.label)}"] for one in facts.edits
+        ][:MOST_FILES]
+        if len(facts.edits) > MOST_FILES:
+            changed.append([f"*and {len(facts.edits) - MOST_FILES:,} more*", ""])
+        lines += [f"Changed by hand ({len(facts.edits):,}, in `{EDITS}`):", table(["file", "what"], changed)]
     return "\n\n".join(lines)
 
 
@@ -247,7 +257,6 @@ def _training(facts: CardFacts) -> str:
         step = -(-len(facts.curves) // MOST_EPOCHS)
         kept = list(facts.curves)[::-1][::step][::-1]  # every so many epochs, with the last one among them
         lines.append(table(list(CURVES.values()), [[_curve(key, row.get(key)) for key in CURVES] for row in kept]))
-        lines.append("Which epoch is kept was decided on the photos kept apart, so new ones may go a little less well.")
     return "\n\n".join(lines)
 
 

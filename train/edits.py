@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
-from train.dataset import Dataset, moved, without
+from resnet.errors import Refusal
+from train.dataset import Dataset, check, moved, without
+
+#: Beside a model: what was changed in the data that it learnt from.
+EDITS = "edits.json"
 
 
 @dataclass(frozen=True)
@@ -32,5 +38,59 @@ def edited(dataset: Dataset, edits: Iterable[Edit]) -> Dataset:
 
 
 def to_json(edits: Iterable[Edit]) -> list[dict[str, Any]]:
-    """Edits as they are kept beside a run."""
+    """Edits as they are kept beside a model."""
     return [asdict(edit) for edit in edits]
+
+
+def from_json(data: Any) -> tuple[Edit, ...]:
+    """What `to_json` gave.
+
+    Raises:
+        ValueError: if it is something else.
+    """
+    if not isinstance(data, list):
+        raise ValueError("it is no list")
+    found = []
+    for one in data:
+        if not isinstance(one, dict) or not isinstance(one.get("name"), str):
+            raise ValueError("an edit has no name of an image")
+        label = one.get("label")
+        if label is not None and (not isinstance(label, str) or not label.strip()):
+            raise ValueError(f"the class of {one['name'][:80]!r} is no text")
+        found.append(Edit(one["name"], label))
+    return tuple(found)
+
+
+def read_edits(file: Path) -> tuple[Edit, ...]:
+    """The edits that a run has left beside its model.
+
+    Raises:
+        Refusal: if there is no such file, or it holds no edits.
+    """
+    try:
+        return from_json(json.loads(file.read_text("utf-8")))
+    except OSError:
+        raise Refusal("edits.missing", "There is no file {name} to read; check the path.", name=file.name) from None
+    except (ValueError, RecursionError) as error:
+        raise Refusal(
+            "edits.file", "{name} holds no edits of a dataset ({reason}); name the edits.json of a saved folder.",
+            name=file.name, reason=str(error)[:200],
+        ) from None  # fmt: skip
+
+
+def apply(dataset: Dataset, edits: Iterable[Edit]) -> Dataset:
+    """`edited`, for edits that may be of another dataset.
+
+    Raises:
+        Refusal: if there is no image of such a name, or too little would be left to learn from.
+    """
+    try:
+        found = edited(dataset, edits)
+    except KeyError as error:
+        raise Refusal(
+            "edits.unknown", "There is no image {image} in {name}, which an edit is about; name the edits of this "
+            "dataset.",
+            image=str(error.args[0])[:200], name=dataset.name,
+        ) from None  # fmt: skip
+    check(found)
+    return found

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from train.dataset import Dataset
+from train.edits import Edit
 from train.loan import Lender
 from train.recipe import Recipe
 from train.split import Split
@@ -29,6 +30,7 @@ class Job:
         name: of the model, for its card.
         command: that it can be repeated with, for its card.
         memory: bytes of memory for decoded photos.
+        edits: those that `dataset` has already, to be kept beside the model.
         teacher: a network that knows more, to learn from as well; see `train.teacher`.
         lender: of devices for pieces of the training, where this process has none; see `train.pieces`. It needs
             `state`.
@@ -46,3 +48,4 @@ class Job:
     memory: int | None = None
     teacher: Checkpoint | None = None
     lender: Lender | None = None
+    edits: tuple[Edit, ...] = ()

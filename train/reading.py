@@ -24,24 +24,34 @@ BATCH = 8
 
 
 @dataclass(frozen=True)
+class Held:
+    """Photos that are kept apart: their crops, classes and names, and the base's features of them."""
+
+    crops: Shelf
+    targets: Tensor
+    names: list[str]
+    features: Tensor
+
+
+@dataclass(frozen=True)
 class Read:
     """What became of the photos: cached ones to learn from, crops to judge by, and pooled features of both.
 
-    `features` are the base's, empty where it knows nothing; `taught` are the teacher's, empty without one. `eval_s` is
-    how long the base takes to see all crops.
+    `features` are the base's, empty where it knows nothing; `taught` are the teacher's, empty without one. `val` are
+    the photos that choices are made by; `test`, where there is such a part beside it, takes part in none and is what
+    is reported. `eval_s` is how long the base takes to see the crops of `val`, `test_s` those of `test`.
     """
 
     photos: Shelf
     targets: Tensor
     kept: list[int]
-    crops: Shelf
-    val_targets: Tensor
-    val_names: list[str]
     features: Tensor
-    val_features: Tensor
     taught: Tensor
+    val: Held
     val_taught: Tensor
+    test: Held | None
     eval_s: float
+    test_s: float
     skipped: dict[str, str]
 
 
@@ -63,7 +73,11 @@ class _Seen:
 
     def of(self, places: Sequence[int]) -> Tensor:
         """``(N, D)``; ``(0, D)`` where nothing was kept."""
-        return torch.stack([self._rows[place] for place in places]) if self._rows else torch.empty(0, self._width)
+        return (
+            torch.stack([self._rows[place] for place in places])
+            if self._rows and places
+            else torch.empty(0, self._width)
+        )
 
 
 def body(checkpoint: Checkpoint) -> dict[str, Tensor]:
@@ -90,18 +104,17 @@ def read_photos(job: Job, base: Checkpoint, device: torch.device) -> Generator[E
     Raises:
         Refusal: if nothing of a class, or nothing to judge by, can be read any more, or the disk is full.
     """
-    train = [job.dataset.images[index] for index in job.split.train]
-    val = [job.dataset.images[index] for index in job.split.val]
+    parts = [[job.dataset.images[index] for index in part] for part in (job.split.train, job.split.val, job.split.test)]
     side, targets = base.preprocess.size, job.dataset.targets
-    places = [*job.split.train, *job.split.val]
-    shelf, judged = _shelves(job, train, val, side)
+    places = [*job.split.train, *job.split.val, *job.split.test]
+    shelf, *held = _shelves(job, parts, side)
     eyes = _Seen(base, device)
     teacher = None if job.teacher is None else _Seen(job.teacher, device)
     learns = job.recipe.method != "scratch"
     yield Started("read", len(places))
     skipped: dict[str, str] = {}
     kept: list[int] = []
-    val_kept: list[int] = []
+    apart: tuple[list[int], list[int]] = [], []  # of val and of test
     pending: list[tuple[int, Pixels]] = []
     began = time.monotonic()
 
@@ -115,19 +128,20 @@ def read_photos(job: Job, base: Checkpoint, device: torch.device) -> Generator[E
             teacher.look(these, crops)
         pending.clear()
 
-    decoded = decode([*train, *val], base.preprocess, side, room_for(job.recipe.min_scale))
+    decoded = decode([image for part in parts for image in part], base.preprocess, side, room_for(job.recipe.min_scale))
     for number, one in enumerate(decoded, start=1):
         if isinstance(one, Undecoded):
             skipped[one.name] = str(one.reason)
             yield Skipped(one.name, str(one.reason), one.reason.code)
         else:
             place = places[one.index]
-            if one.index < len(train):
+            if one.index < len(parts[0]):
                 shelf.add(one.photo)
                 kept.append(place)
             else:
-                judged.add(one.crop)
-                val_kept.append(place)
+                which = int(one.index >= len(parts[0]) + len(parts[1]))
+                held[which].add(one.crop)
+                apart[which].append(place)
             pending.append((place, one.crop))
             if len(pending) == BATCH:
                 look()
@@ -140,39 +154,50 @@ def read_photos(job: Job, base: Checkpoint, device: torch.device) -> Generator[E
             "train.unreadable", "No photo of {label} can be read any more; add some, or leave the class out.",
             label=min(missing),
         )  # fmt: skip
-    if not val_kept:
+    if not apart[0]:
         raise Refusal(
             "train.no_val", "None of the photos kept apart can be read any more, so nothing could be judged; bring the "
             "dataset again.",
         )  # fmt: skip
-    taught, val_taught = (teacher.of(kept), teacher.of(val_kept)) if teacher else (torch.empty(0), torch.empty(0))
+    val, test = (
+        Held(
+            crops,
+            torch.tensor([targets[place] for place in chosen]),
+            [job.dataset.images[place].name for place in chosen],
+            eyes.of(chosen),
+        )
+        for crops, chosen in zip(held, apart, strict=True)
+    )
+    taught, val_taught = (teacher.of(kept), teacher.of(apart[0])) if teacher else (torch.empty(0), torch.empty(0))
+    each_s = eyes.seconds / max(eyes.photos, 1)
     return Read(
         shelf,
         torch.tensor([targets[place] for place in kept]),
         kept,
-        judged,
-        torch.tensor([targets[place] for place in val_kept]),
-        [job.dataset.images[place].name for place in val_kept],
         eyes.of(kept),
-        eyes.of(val_kept),
         taught,
+        val,
         val_taught,
-        len(val_kept) * eyes.seconds / max(eyes.photos, 1),
+        test if test.names else None,
+        len(val.names) * each_s,
+        len(test.names) * each_s,
         skipped,
     )
 
 
-def _shelves(job: Job, train: Sequence[Image], val: Sequence[Image], side: int) -> tuple[Shelf, Shelf]:
-    """For the photos that are learnt from, and for the crops that are judged by."""
+def _shelves(job: Job, parts: Sequence[Sequence[Image]], side: int) -> list[Shelf]:
+    """For the photos that are learnt from, and for the crops of each part that is kept apart."""
     memory = job.memory if job.memory is not None else memory_limit()
-    planned = planned_bytes(train, side, room_for(job.recipe.min_scale))
+    planned = [planned_bytes(parts[0], side, room_for(job.recipe.min_scale))]
+    planned += [3 * side * side * len(part) for part in parts[1:]]
     folder = job.out.parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if job.lender is not None:  # where training reads them is another process
             assert job.state is not None
             job.state.mkdir(parents=True, exist_ok=True)
-            return Shelf(planned, 0, path=job.state / "photos"), Shelf(0, 0, path=job.state / "crops")
-        return Shelf(planned, memory, folder), Shelf(3 * side * side * len(val), max(0, memory - planned), folder)
+            lent = [Shelf(planned[0], 0, path=job.state / "photos"), Shelf(planned[1], 0, path=job.state / "crops")]
+            return [*lent, Shelf(planned[2], memory, folder)]
+        return [Shelf(one, max(0, memory - sum(planned[:index])), folder) for index, one in enumerate(planned)]
     except OSError as error:
         raise disk_refusal(error, str(folder)) from None

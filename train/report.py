@@ -45,6 +45,7 @@ class Report:
     `confusion` counts photos: row by true class, column by named class, both in the order of `names`. `majority` is the
     index of the class that most training photos show. `top5` is there where there are more than 5 classes. `flagged`
     says how many of the photos `rule` would say "may be none of these" of. `mistakes` begins with the most confident.
+    `chosen` says whether the photos have also decided which weights were kept: the accuracy is somewhat too high then.
     """
 
     names: tuple[str, ...]
@@ -56,6 +57,7 @@ class Report:
     rule: NoneOfThese
     flagged: Share
     mistakes: tuple[Mistake, ...]
+    chosen: bool = False
 
     @property
     def photos(self) -> int:
@@ -108,6 +110,7 @@ class Report:
         return {
             "version": VERSION,
             "photos": self.photos,
+            "chosen_on_these_photos": self.chosen,
             "accuracy": self.accuracy.to_json(),
             "top5": self.top5.to_json() if self.top5 else None,
             "baseline": {
@@ -174,6 +177,7 @@ def report(
     rule: NoneOfThese | None = None,
     most_mistakes: int = 50,
     seed: int = 0,
+    chosen: bool = False,
 ) -> Report:
     """Measure a network on photos that it was not trained on.
 
@@ -187,6 +191,7 @@ def report(
         rule: when to say "may be none of these"; fitted on these photos by default.
         most_mistakes: how many of the mistakes to keep.
         seed: which photos fall into which fold of the cross-fitting.
+        chosen: whether these photos have also decided which weights are kept.
 
     Raises:
         Refusal: if there are no photos, or an answer is no number.
@@ -226,6 +231,7 @@ def report(
         rule,
         _share(flagged),
         _mistakes(logits.div(calibration.temperature).softmax(1), labels, named, names, files)[:most_mistakes],
+        chosen,
     )
 
 
@@ -299,6 +305,7 @@ def _from_json(data: Mapping[str, Any]) -> Report:
             )
             for one in data["mistakes"]
         ),
+        data.get("chosen_on_these_photos") is True,
     )
     json.dumps(found.to_json(), allow_nan=False)  # whatever can't be said again was not said by us
     return found

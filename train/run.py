@@ -67,13 +67,13 @@ def run(job: Job, stop: Callable[[], bool] = lambda: False) -> Iterator[Event]:
             elif isinstance(event, Lent):
                 computed_on = event.device
             yield event
-    yield Started("measure", len(read.crops))
+    yield Started("measure", len(read.val.crops))
     config = base.config.with_classes(len(names))
     fallback = None if baseline is None else _with_head(base, baseline)
     candidates = [one for one in (weights, fallback) if one is not None]
     if not candidates:
         raise Refusal("train.stopped", "The training was stopped before there was a model; let it run a little longer.")
-    measured = [measure(job, base, read, config, state, baseline, device) for state in candidates]
+    measured = [measure(job, base, read, read.val, config, state, baseline, device) for state in candidates]
     # What training made no better than its beginning is not worth having; the two plain methods are what they are.
     better = (
         weights is not None
@@ -82,10 +82,14 @@ def run(job: Job, stop: Callable[[], bool] = lambda: False) -> Iterator[Event]:
         and rank(measured[1][0]) > rank(measured[0][0])
     )
     found, logits, state = measured[1] if better else measured[0]
+    judged = read.val
+    if read.test is not None:  # all is chosen: now the photos that had no part in it
+        judged = read.test
+        found, logits, state = measure(job, base, read, judged, config, state, baseline, device)
     yield Started("write")
     answers = {
         name: (int(true), int(named))
-        for name, true, named in zip(read.val_names, read.val_targets, logits.argmax(1), strict=True)
+        for name, true, named in zip(judged.names, judged.targets, logits.argmax(1), strict=True)
     }
     seconds = time.monotonic() - began
     if place()[0] == 0:
@@ -135,8 +139,8 @@ def _baseline(job: Job, read: Read, began: float) -> Generator[Event, None, Head
     yield Started("baseline")
     classes, copies = len(job.dataset.classes), _copies(job, read)
     head = _regression(job, lambda: fit_baseline(read.features, read.targets, classes, copies, job.recipe.seed))
-    right = (head.logits(read.val_features).argmax(1) == read.val_targets).sum()
-    yield Baseline(Share(int(right), len(read.val_targets)), head.strength, time.monotonic() - began)
+    right = (head.logits(read.val.features).argmax(1) == read.val.targets).sum()
+    yield Baseline(Share(int(right), len(read.val.targets)), head.strength, time.monotonic() - began)
     return head
 
 
@@ -151,8 +155,8 @@ def _teacher(job: Job, read: Read) -> Generator[Event, None, tuple[TeacherParts 
         return None, None
     network, classes, copies = job.teacher, job.dataset.classes, _copies(job, read)
     head = _regression(job, lambda: head_for(network, classes, read.taught, read.targets, copies, job.recipe.seed))
-    right = (head.logits(read.val_taught).argmax(1) == read.val_targets).sum()
-    taught = Taught(known_as(network), Share(int(right), len(read.val_targets)))
+    right = (head.logits(read.val_taught).argmax(1) == read.val.targets).sum()
+    taught = Taught(known_as(network), Share(int(right), len(read.val.targets)))
     yield taught
     return TeacherParts(network, head, read.taught, read.features), taught
 
@@ -217,11 +221,11 @@ def _fit(
         state = dict(_with_head(base, baseline))
     network.load_state_dict(state)
     data = FitData(
-        read.photos, read.targets, read.crops, read.val_targets, job.dataset.classes, base.preprocess, read.eval_s
+        read.photos, read.targets, read.val.crops, read.val.targets, job.dataset.classes, base.preprocess, read.eval_s
     )
     seconds = None
     if job.recipe.minutes is not None:
-        seconds = 60 * job.recipe.minutes - (time.monotonic() - began) - 2 * read.eval_s - RESERVE_S
+        seconds = 60 * job.recipe.minutes - (time.monotonic() - began) - 2 * read.eval_s - read.test_s - RESERVE_S
     if job.lender is not None:
         assert job.state is not None
         yield from fit_in_pieces(

@@ -18,9 +18,10 @@ from train.baseline import Head
 from train.cache import judge
 from train.card import CardFacts, card
 from train.dataset import Dataset
+from train.edits import EDITS, to_json
 from train.events import Taught
 from train.job import Job
-from train.reading import Read, known_as
+from train.reading import Held, Read, known_as
 from train.report import Report, report
 from train.unpack import disk_refusal
 from weights.checkpoint import Checkpoint, Source, write_folder
@@ -32,20 +33,21 @@ def measure(
     job: Job,
     base: Checkpoint,
     read: Read,
+    held: Held,
     config: ResNetConfig,
     state: Mapping[str, Tensor],
     baseline: Head | None,
     device: torch.device,
 ) -> tuple[Report, Tensor, Mapping[str, Tensor]]:
-    """What is written is what is measured: matrices are rounded to fp16 first."""
+    """What is written is what is measured, on `held`: matrices are rounded to fp16 first."""
     rounded = {key: value.half().float() if value.ndim > 1 else value for key, value in state.items()}
     checkpoint = Checkpoint(config, rounded, base.preprocess, tuple(job.dataset.classes))
-    logits = judge(checkpoint.classifier(device), read.crops, range(len(read.crops)))
+    logits = judge(checkpoint.classifier(device), held.crops, range(len(held.crops)))
     majority = Counter(read.targets.tolist()).most_common(1)[0][0]
-    beside = None if baseline is None else baseline.logits(read.val_features)
+    beside = None if baseline is None else baseline.logits(held.features)
     found = report(
-        logits, read.val_targets, job.dataset.classes, read.val_names, majority_train=majority, baseline_logits=beside,
-        seed=job.recipe.seed,
+        logits, held.targets, job.dataset.classes, held.names, majority_train=majority, baseline_logits=beside,
+        seed=job.recipe.seed, chosen=held is read.val,
     )  # fmt: skip
     return found, logits, rounded
 
@@ -73,6 +75,7 @@ def write(
     """
     provenance = {
         "base": known_as(base), "repo": base.source.repo, "commit": base.source.commit, "data": job.dataset.name,
+        "edits": len(job.edits),
         "teacher": known_as(job.teacher) if job.teacher else None, "recipe": asdict(job.recipe),
     }  # fmt: skip
     checkpoint = Checkpoint(
@@ -84,12 +87,15 @@ def write(
         job.dataset.name, _counts(job, read), job.recipe.method, _settings(job), job.command,
         computed_on, seconds, _duplicates(job.dataset), read.skipped, curves,
         None if job.recipe.method == "scratch" else known_as(base), base.source.repo, base.source.commit,
-        base.license, teacher=_teacher(job, taught),
+        base.license, teacher=_teacher(job, taught), edits=job.edits,
     )  # fmt: skip
     try:
         write_folder(checkpoint, job.out)
         (job.out / METRICS).write_text(json.dumps(found.to_json(), indent=1, ensure_ascii=False) + "\n", "utf-8")
         (job.out / CARD).write_text(card(facts), "utf-8")
+        if job.edits:
+            text = json.dumps(to_json(job.edits), indent=1, ensure_ascii=False) + "\n"
+            (job.out / EDITS).write_text(text, "utf-8")
     except OSError as error:
         raise disk_refusal(error, job.out.name) from None
 
@@ -114,7 +120,9 @@ def _teacher(job: Job, taught: Taught | None) -> str | None:
 
 def _counts(job: Job, read: Read) -> dict[str, dict[str, int]]:
     names = job.dataset.classes
-    parts = {"train": read.targets, "val": read.val_targets}
+    parts = {"train": read.targets, "val": read.val.targets}
+    if read.test is not None:
+        parts["test"] = read.test.targets
     return {
         part: dict(zip(names, np.bincount(targets, minlength=len(names)).tolist(), strict=True))
         for part, targets in parts.items()

@@ -34,6 +34,11 @@ def accuracy(report: Report) -> str:
         f"## Accuracy on {report.photos:,} photos kept apart",
         table(["", "right", "accuracy", "95 % interval"], rows),
     ]
+    if report.chosen:
+        lines.append(
+            "The best epoch, or the baseline in its place, was chosen on these same photos, so new ones may go a "
+            "little less well."
+        )
     if compared := report.baseline:
         lines.append(
             f"Photos that only this model names rightly: {compared.only_model:,}; that only the baseline does: "

@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 from resnet.terminal import device_of
 from train.dataset import Dataset
 from train.distributed import processes
+from train.edits import Edit, apply, read_edits
 from train.events import (
     Advanced,
     Baseline,
@@ -72,6 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--architecture", metavar="NAME",
         help="train this network (resnet18 …): the first blocks of each stage of the base, or with scratch any",
     )  # fmt: skip
+    parser.add_argument("--edits", metavar="FILE", help="images to leave out or move: the edits.json of a saved folder")
     parser.add_argument("--method", choices=METHODS, default="all", help="what learns (default: all)")
     parser.add_argument("--out", metavar="DIR", help="folder of the checkpoint (default: NAME-METHOD here)")
     length = parser.add_mutually_exclusive_group()
@@ -114,9 +116,10 @@ def run(args: argparse.Namespace) -> int:
         Refusal: as `ingest`, `split`, `load` and `run_job` do.
     """
     device = device_of(args.device)
+    edits = read_edits(Path(args.edits)) if args.edits else ()
     with processes() as rank, tempfile.TemporaryDirectory(prefix="resnet-train-") as folder:
         quiet = rank != 0
-        dataset = _dataset(args.data, Path(folder) / "data", quiet)
+        dataset = _dataset(args.data, Path(folder) / "data", edits, quiet)
         parts = split(dataset, args.val, args.seed)
         recipe = choose(
             args.method, len(parts.train), minutes=args.minutes, epochs=args.epochs, batch_size=args.batch_size,
@@ -134,7 +137,7 @@ def run(args: argparse.Namespace) -> int:
             refuse_used(out)
         state = Path(args.resume) if args.resume else None
         command = f"python -m train {shlex.join(sys.argv[1:])}"
-        job = Job(dataset, parts, base, recipe, out, state, device, name, command, teacher=teacher)
+        job = Job(dataset, parts, base, recipe, out, state, device, name, command, teacher=teacher, edits=edits)
         if not quiet:
             _say_split(dataset, parts)
         stop = _Interrupt()
@@ -153,8 +156,8 @@ def _base(base: Checkpoint, architecture: str | None, method: Method) -> Checkpo
     return shallower(base, architecture)
 
 
-def _dataset(data: str, folder: Path, quiet: bool) -> Dataset:
-    dataset = open_dataset(data, folder, quiet=quiet)
+def _dataset(data: str, folder: Path, edits: tuple[Edit, ...], quiet: bool) -> Dataset:
+    dataset = apply(open_dataset(data, folder, quiet=quiet), edits)
     if not quiet:
         for one in findings(dataset.report):
             print(f"- {one}" + (f" {', '.join(one.names[:4])}" if one.names else ""))
@@ -169,7 +172,8 @@ def _say_split(dataset: Dataset, parts: Split) -> None:
     }
     print(
         f"{dataset.name}: {len(dataset.classes)} classes, {len(parts.train):,} images to learn from, "
-        f"{len(parts.val):,} {words[parts.origin]}."
+        f"{len(parts.val):,} {words[parts.origin]}"
+        + (f", {len(parts.test):,} in the test part, which is only reported on." if parts.test else ".")
     )
 
 
@@ -249,6 +253,12 @@ class _Screen:
 def _summary(event: Finished) -> str:
     report = event.report
     lines = ["", f"Accuracy on {report.photos:,} photos kept apart: {report.accuracy}"]
+    if report.chosen:
+        lines.append(
+            "  The best epoch or the baseline was chosen on these same photos: expect a little less on others."
+        )
+    else:
+        lines.append("  Of the test part, which had no part in any choice.")
     if report.baseline:
         lines.append(f"  the baseline: {report.baseline.accuracy}")
         if event.kept == "baseline":

@@ -93,7 +93,7 @@ def build(visits: Visits, models: Models, key: gr.BrowserState, model_list: gr.D
 
     def pack_zip(mine: object) -> tuple[Any, Any]:
         try:
-            visit, dataset = with_dataset(visits.find(mine))
+            visit, dataset, _ = with_dataset(visits.find(mine))
             file = visit.new_folder("zip") / "cleaned.zip"
             write_zip(dataset, file)
         except Exception as error:

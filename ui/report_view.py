@@ -74,7 +74,8 @@ def _figures(report: Report) -> str:
         f"<div><b>{share_text(share)}</b><span>{interval(share)}</span><span>{words}</span></div>"
         for share, words in cells
     )
-    return f'<div class="figures">{figures}</div>'
+    said = both("report.chosen" if report.chosen else "report.apart")
+    return f'<div class="figures">{figures}</div><p class="hint">{said}</p>'
 
 
 def share_text(share: Share) -> str:

@@ -141,7 +141,7 @@ def begin_run(
     Raises:
         Refusal: if there is no dataset, a setting is outside of its range, or too many are waiting.
     """
-    visit, dataset = with_dataset(visit)
+    visit, dataset, edits = with_dataset(visit)
 
     def recipe(photos: int) -> Recipe:
         budget = None if epochs or method == "tutorial" else minutes
@@ -155,19 +155,11 @@ def begin_run(
         folder = visit.new_folder("run")
         number = len(visit.runs) + 1
         name = f"{dataset.name} · {method}"
-        job = visits.jobs.start(
-            work(
-                dataset,
-                (base or "").strip(),
-                recipe,
-                min(0.5, max(0.05, share)),
-                folder,
-                models,
-                name,
-                lender(visit.borrower),
-            ),
-            folder,
-        )
+        start = work(
+            dataset, (base or "").strip(), recipe, min(0.5, max(0.05, share)), folder, models, name,
+            lender(visit.borrower), edits,
+        )  # fmt: skip
+        job = visits.jobs.start(start, folder)
         one = Run(job, number, base, method, None if epochs else minutes, dataset.name, len(dataset.images))
         visit.runs = (*visit.runs, one)
     return one

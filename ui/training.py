@@ -18,6 +18,7 @@ from resnet.errors import Refusal
 from resnet.explain import grad_cam
 from resnet.preprocess import open_image
 from train.dataset import Dataset
+from train.edits import EDITS, Edit
 from train.events import (
     Advanced,
     Baseline,
@@ -69,7 +70,7 @@ class Result:
 
 def work(
     dataset: Dataset, base: str, choose_recipe: Callable[[int], Recipe], share: float, folder: Path, models: Models,
-    name: str, lender: Lender | None = None,
+    name: str, lender: Lender | None = None, edits: tuple[Edit, ...] = (),
 ) -> Callable[[Stop], Iterator[Any]]:  # fmt: skip
     """The work of a job: load the base, train, show its mistakes, pack the model.
 
@@ -84,6 +85,7 @@ def work(
         models: knows where bases come from.
         name: of the model.
         lender: of devices to train on, where this process has none.
+        edits: of the dataset, to be kept beside the model.
     """
     times = itertools.count(1)
 
@@ -95,10 +97,13 @@ def work(
         time = next(times)
         out = folder / (f"model-{time}" if time > 1 else "model")  # what there is already can be in use
         command = f"python -m train DATA --base {base} --method {recipe.method}"
+        if edits:
+            command += f" --edits {EDITS}"
         finished: Finished | None = None
         interrupted: Interrupted | None = None
+        state, device = folder / "state", _device(models)
         job = Job(
-            dataset, parts, checkpoint, recipe, out, folder / "state", _device(models), name, command, lender=lender
+            dataset, parts, checkpoint, recipe, out, state, device, name, command, lender=lender, edits=edits
         )  # fmt: skip
         try:
             for event in run(job, stop):
@@ -114,7 +119,7 @@ def work(
             if interrupted is None:
                 raise  # else there is no model yet, and there can be one
         if interrupted is None:
-            shutil.rmtree(folder / "state", ignore_errors=True)
+            shutil.rmtree(state, ignore_errors=True)
         if finished is not None:
             yield result(dataset, finished, folder, models)
         if interrupted is not None:

@@ -58,27 +58,35 @@ class Visit:
     chosen: str = ""
     borrower: Borrower = field(default_factory=Borrower, repr=False)
     lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
+    _edited: tuple[Dataset, tuple[Edit, ...], Dataset] | None = field(default=None, repr=False)
 
     def dataset(self) -> Dataset | None:
-        """The dataset with its edits."""
+        """The dataset with its edits; computed once for these."""
         with self.lock:
-            return edited(self.source, self.edits) if self.source else None
+            if self.source is None:
+                return None
+            if self._edited is None or self._edited[0] is not self.source or self._edited[1] != self.edits:
+                self._edited = self.source, self.edits, edited(self.source, self.edits)
+            return self._edited[2]
 
     def new_folder(self, kind: str) -> Path:
         """An empty folder of this visit."""
         return Path(tempfile.mkdtemp(prefix=f"{kind}-", dir=self.folder))
 
 
-def with_dataset(visit: Visit | None) -> tuple[Visit, Dataset]:
-    """A visit, and its dataset with its edits.
+def with_dataset(visit: Visit | None) -> tuple[Visit, Dataset, tuple[Edit, ...]]:
+    """A visit, its dataset with its edits, and these.
 
     Raises:
         Refusal: if it is over, or has none.
     """
-    dataset = visit.dataset() if visit else None
-    if visit is None or dataset is None:
+    if visit is None:
         raise no_dataset()
-    return visit, dataset
+    with visit.lock:
+        dataset, edits = visit.dataset(), visit.edits
+    if dataset is None:
+        raise no_dataset()
+    return visit, dataset, edits
 
 
 def no_dataset() -> Refusal:

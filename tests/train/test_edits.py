@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from resnet.errors import Refusal
 from train.dataset import Dataset
 from train.drawn import SHAPES, draw
-from train.edits import Edit, edited, to_json
+from train.edits import Edit, apply, edited, read_edits, to_json
 from train.ingest import ingest
 
 
@@ -72,3 +74,33 @@ def test_an_image_that_is_not_there_is_no_edit(drawn: Dataset) -> None:
     for edit in (Edit("star/999.png"), Edit("star/999.png", "circle")):
         with pytest.raises(KeyError):
             edited(drawn, (edit,))
+
+
+def test_edits_are_read_as_they_were_written(drawn: Dataset, tmp_path: Path) -> None:
+    edits = (Edit("circle/000.png"), Edit("star/001.png", "正方形"))
+    file = tmp_path / "edits.json"
+    file.write_text(json.dumps(to_json(edits)), "utf-8")
+    assert read_edits(file) == edits
+    assert labels(apply(drawn, read_edits(file))) == labels(edited(drawn, edits))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{}", "[1]", "[[]]", '[{"name": 1}]', '[{"label": "x"}]', '[{"name": "a", "label": 2}]', "[" * 100_000,
+     '[{"name": "a", "label": " "}]', "\x00"],
+)  # fmt: skip
+def test_what_is_no_list_of_edits_is_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / "edits.json").write_text(text)
+    with pytest.raises(Refusal, match=r"edits\.json holds no edits"):
+        read_edits(tmp_path / "edits.json")
+
+
+def test_no_file_of_edits_and_edits_of_another_dataset_are_refused(drawn: Dataset, tmp_path: Path) -> None:
+    for missing in (tmp_path / "none.json", tmp_path):
+        with pytest.raises(Refusal, match="no file"):
+            read_edits(missing)
+    with pytest.raises(Refusal, match=r"no image ants/1\.jpg in drawn"):
+        apply(drawn, (Edit("ants/1.jpg"),))
+    everything = [Edit(name) for name, label in labels(drawn).items() if label != "star"]
+    with pytest.raises(Refusal, match="only one class, star"):
+        apply(drawn, everything)

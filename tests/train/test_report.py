@@ -496,7 +496,7 @@ def test_json_there_and_back() -> None:
             value = list(value.values())
         return [leaf for one in value for leaf in leaves(one)] if isinstance(value, list) else [value]
 
-    assert {type(leaf) for leaf in leaves(found.to_json())} <= {int, float, str, type(None)}
+    assert {type(leaf) for leaf in leaves(found.to_json())} <= {int, float, str, bool, type(None)}
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -21,8 +22,9 @@ from PIL import Image
 from resnet.errors import Refusal
 from resnet.preprocess import Preprocess
 from train.cache import ROOM, Shelf, Skipped, decode, planned_bytes, smaller
-from train.dataset import Dataset
+from train.dataset import Dataset, make_dataset
 from train.drawn import draw
+from train.edits import EDITS, Edit, edited, read_edits
 from train.events import Baseline, Event, Finished, Fitted
 from train.events import Skipped as SkippedEvent
 from train.ingest import ingest
@@ -79,6 +81,48 @@ def test_the_better_of_training_and_baseline_is_kept(make_job: Callable[..., Job
     found = finished(events)
     (baseline,) = [event for event in events if isinstance(event, Baseline)]
     assert found.kept == "baseline" and found.report.accuracy.right >= baseline.accuracy.right - 1
+
+
+def test_a_test_part_has_no_say_and_is_what_is_reported(shapes: Dataset, make_job: Callable[..., Job]) -> None:
+    """Labels of the test part are turned upside down: nothing but the report may notice."""
+    parts = ("train", "train", "train", "val", "test")
+    images = [replace(image, split=parts[index % 5]) for index, image in enumerate(shapes.images)]
+    after = dict(zip(shapes.classes, (*shapes.classes[1:], shapes.classes[0]), strict=True))
+    turned = [replace(one, label=after[one.label]) if one.split == "test" else one for one in images]
+    jobs = []
+    for number, some in enumerate((images, turned)):
+        dataset = make_dataset(some, name="shapes")
+        job = make_job("all", epochs=2, image_size=64)
+        jobs.append(replace(job, dataset=dataset, split=split(dataset), out=job.out / str(number)))
+    first, second = (finished(list(run(job))) for job in jobs)
+    held = {image.name for image in images if image.split == "test"}
+    assert set(first.answers) == set(second.answers) == held
+    for found in (first, second):
+        assert found.report.photos == len(held) and not found.report.chosen
+        assert "on these same photos" not in (card := (found.folder / "README.md").read_text())
+        assert "| photos | train | val | test |" in card and "split: test" in card
+    assert first.kept == second.kept
+    weights, other = (read_folder(found.folder).state_dict for found in (first, second))
+    assert all(torch.equal(weights[key], other[key]) for key in weights)
+    assert first.report.accuracy != second.report.accuracy
+
+
+def test_without_a_test_part_it_is_said_that_the_photos_took_part_in_the_choice(make_job: Callable[..., Job]) -> None:
+    found = finished(list(run(make_job("head", views=1))))
+    assert found.report.chosen and "chosen on these same photos" in (found.folder / "README.md").read_text()
+    assert json.loads((found.folder / "metrics.json").read_text())["chosen_on_these_photos"] is True
+
+
+def test_edits_are_kept_beside_the_model(shapes: Dataset, make_job: Callable[..., Job]) -> None:
+    edits = (Edit(shapes.images[0].name), Edit(shapes.images[1].name, "star"))
+    dataset = edited(shapes, edits)
+    job = replace(make_job("head", views=1), dataset=dataset, split=split(dataset, 0.3), edits=edits)
+    found = finished(list(run(job)))
+    assert read_edits(found.folder / EDITS) == edits
+    card = (found.folder / "README.md").read_text()
+    assert "Changed by hand (2" in card and "moved to star" in card and "left out" in card
+    again = finished(list(run(make_job("head", views=1, out=job.out / "plain"))))
+    assert not (again.folder / EDITS).exists() and "Changed by hand" not in (again.folder / "README.md").read_text()
 
 
 def test_a_photo_that_breaks_is_skipped_counted_and_named(
@@ -185,8 +229,15 @@ def test_a_zip_to_a_model_in_one_command(tmp_path: Path) -> None:
     for words in ("4 classes, 20 images to learn from", "Baseline after", "95 % interval", "precision", "shapes-head"):
         assert words in done.stdout, done.stdout
     assert read_folder(tmp_path / "shapes-head").preprocess.size == 64
+    assert "chosen on these" in done.stdout
     again = terminal("shapes.zip", "--method", "head", cwd=tmp_path)
     assert again.returncode == 2 and "is not empty" in again.stderr
+    (tmp_path / "edits.json").write_text('[{"name": "circle/000.png"}, {"name": "star/001.png", "label": "square"}]')
+    command = ["shapes.zip", "--method", "head", "--views", "1", "--image-size", "64", "--out", "edited"]
+    changed = terminal(*command, "--edits", "edits.json", cwd=tmp_path)
+    assert changed.returncode == 0, changed.stderr
+    assert [one.name for one in read_edits(tmp_path / "edited/edits.json")] == ["circle/000.png", "star/001.png"]
+    assert sum(map(int, re.findall(r"(\d+) (?:images to learn|kept apart)", changed.stdout))) == 23, changed.stdout
 
 
 @pytest.mark.parametrize(
@@ -199,6 +250,7 @@ def test_a_zip_to_a_model_in_one_command(tmp_path: Path) -> None:
         (["shapes", "--ema", "2"], "average of the weights"),
         (["shapes", "--val", "nan"], "not a number between 0 and 1"),
         (["shapes", "--device", "tpu"], "no device 'tpu'"),
+        (["shapes", "--edits", "none.json"], "no file none.json"),
         (["shapes", "--base", "no-such-model"], "no-such-model"),
         (["shapes", "--method", "lora"], "invalid choice"),
         (["shapes", "--minutes", "1", "--epochs", "2"], "not allowed with"),
