@@ -61,6 +61,10 @@ def photos(tmp_path_factory: pytest.TempPathFactory, a_photo: Image.Image) -> li
     turned = Image.Exif()
     turned[0x0112] = 6
     small.save(folder / "turned.jpg", exif=turned)
+    for number, odd in enumerate(
+        (b"\xff" * 40, b"II*\x00\xff\xff\xff\x7f", b"MM\x00*\x00\x00\x00\x08\xff\xff\x01\x12")
+    ):
+        small.save(folder / f"broken-exif-{number}.jpg", exif=b"Exif\x00\x00" + odd)
     small.save(folder / "plain.png")
     small.rotate(90, expand=True).save(folder / "tall.webp", lossless=True)
     small.convert("L").save(folder / "grey.png")
