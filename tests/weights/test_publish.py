@@ -386,8 +386,10 @@ def test_a_removal_is_tried_again(hub: Any, saved: Path, refused: Any) -> None:
     assert hub.files("models", "tester/flowers") is None
 
 
-def test_a_folder_that_changes_is_not_published_by_halves(hub: Any, saved: Path, tmp_path: Path, refused: Any) -> None:
-    """What arrives has the announced hash, or the Hub refuses it; a base without names has no `predict.py`."""
+def test_a_base_is_published_without_what_only_classes_need(
+    hub: Any, saved: Path, tmp_path: Path, refused: Any
+) -> None:
+    """No names, no `predict.py`; what arrives is what was saved, to the byte."""
     checkpoint = read_folder(saved)
     base = replace(
         checkpoint, config=checkpoint.config.with_classes(0), label_names=(),
