@@ -13,7 +13,7 @@ from tests.local_models import local_hub
 def publishing_hub(shared: Path, root: Path, **options: Any) -> Any:
     """A `LocalHub` that removes repositories and knows the fault ``stuck``, of a removal that fails.
 
-    Its `role` is what the token may do.
+    Its `role` is what the token may do: ``write``, ``read``, or ``sign-in``, of an app that was not given more.
 
     Args:
         shared: the folder of `tools/local_hub.py`.
@@ -39,8 +39,18 @@ def publishing_hub(shared: Path, root: Path, **options: Any) -> Any:
             if self.hub.role == "write":
                 super().whoami()
             else:
-                token = {"type": "access_token", "accessToken": {"role": self.hub.role}}
+                kinds = {
+                    "read": {"type": "access_token", "accessToken": {"role": "read"}},
+                    "sign-in": {"type": "oauth"},
+                }
+                token = kinds[self.hub.role]
                 self.answer(200, {"type": "user", "name": self.hub.user, "orgs": [], "auth": token})
+
+        def create(self) -> None:
+            if self.hub.role == "sign-in":
+                self.refuse(401, None, "Your token has not the scope to create repositories")
+            else:
+                super().create()
 
     route = (r"/api/repos/delete", "remove")
     if route not in module.ROUTES:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,19 +93,20 @@ def publish(
         raise _token_refused(facts)
     get_session().timeout = SILENCE_S  # the client itself would wait forever
     api = HfApi(endpoint=hub.endpoint, token=token)
-    with _sentences(hub, facts):
+    with _sentences(hub, facts, {401: _token_refused}):
         account = api.whoami()
     repo = name if "/" in name else f"{account['name']}/{name}"
     facts |= {"repo": repo, "owner": repo.split("/")[0]}
-    if (account.get("auth") or {}).get("accessToken", {}).get("role") == "read":
+    if ((account.get("auth") or {}).get("accessToken") or {}).get("role") == "read":
         raise Refusal(
             "publish.read_only", "The token for {host} may only read; make one with the right to write at "
             "{host}/settings/tokens.", **facts,
         )  # fmt: skip
     card = on_the_hub(files.pop(CARD, b""), repo, checkpoint)
-    with _sentences(hub, facts):
+    # The token is a good one: where it is refused now, it is for what it may not do.
+    with _sentences(hub, facts, {401: _may_not, 403: _may_not, 409: _taken}):
         api.create_repo(repo, private=not public)
-    with _removed_unless_done(api, repo, facts), _sentences(hub, facts):
+    with _removed_unless_done(api, repo, facts), _sentences(hub, facts, {401: _token_refused}):
         operations = [CommitOperationAdd(path, content) for path, content in {**files, CARD: card}.items()]
         done = api.create_commit(repo, operations, commit_message="The model with its card")
     return Published(repo, f"{hub.endpoint.rstrip('/')}/{repo}", str(done.oid), not public)
@@ -230,14 +231,25 @@ def _removed_unless_done(api: HfApi, repo: str, facts: dict[str, str]) -> Iterat
 
 
 @contextlib.contextmanager
-def _sentences(hub: Hub, facts: dict[str, str]) -> Iterator[None]:
-    """Turn whatever the client raises while it writes into one sentence with what to do next."""
+def _sentences(hub: Hub, facts: dict[str, str], meaning: Mapping[int, Callable[..., Refusal]]) -> Iterator[None]:
+    """Turn whatever the client raises while it writes into one sentence with what to do next.
+
+    Args:
+        hub: that is written to.
+        facts: of the sentences.
+        meaning: what a status of the Hub's answer means at this point.
+    """
     try:
         yield
     except Exception as error:
         for cause in causes(error):
             if isinstance(cause, HfHubHTTPError):
-                raise _refused(hub, cause, facts) from None
+                status = cause.response.status_code
+                if status in meaning:
+                    raise meaning[status](facts) from None
+                if status < 500 and status != 429:
+                    raise _not_taken(facts, cause) from None
+                raise hub.refused(cause, facts) from None
         if is_timeout(error):
             raise hub.timed_out(SILENCE_S, facts) from None
         if isinstance(error, ValueError) and CARD in str(error):
@@ -250,22 +262,28 @@ def _sentences(hub: Hub, facts: dict[str, str]) -> Iterator[None]:
         raise
 
 
-def _refused(hub: Hub, error: HfHubHTTPError, facts: dict[str, str]) -> Refusal:
-    status = error.response.status_code
-    if status == 401:
-        return _token_refused(facts)
-    if status == 403:
-        return Refusal(
-            "publish.forbidden", "This token may not write to {owner} on {host}; publish in your own account, or ask "
-            "for the right.", **facts,
-        )  # fmt: skip
-    if status == 409:
-        return Refusal("publish.taken", "There is a model {repo} on {host} already; choose another name.", **facts)
-    return hub.refused(error, facts)
-
-
 def _token_refused(facts: dict[str, str]) -> Refusal:
     return Refusal(
         "publish.token", "{host} does not accept this token: it is wrong or has expired; make a new one at "
         "{host}/settings/tokens.", **facts,
+    )  # fmt: skip
+
+
+def _may_not(facts: dict[str, str]) -> Refusal:
+    return Refusal(
+        "publish.forbidden", "This token may not write to {owner} on {host}; publish in your own account, or ask for "
+        "the right.", **facts,
+    )  # fmt: skip
+
+
+def _taken(facts: dict[str, str]) -> Refusal:
+    return Refusal("publish.taken", "There is a model {repo} on {host} already; choose another name.", **facts)
+
+
+def _not_taken(facts: dict[str, str], error: HfHubHTTPError) -> Refusal:
+    """Of a room that is full, of a name that this Hub forbids: its own words say it best."""
+    reason = shorten(str(error.server_message or f"status {error.response.status_code}"), 200).rstrip(".")
+    return Refusal(
+        "publish.not_taken", "{host} does not take {repo} ({reason}), so nothing was published; mend that and "
+        "try again.", reason=reason, **facts,
     )  # fmt: skip

@@ -108,6 +108,8 @@ def test_from_a_run_to_the_hub_and_back(
     assert {"config.json", "model.safetensors", "predict.py", "README.md", "metrics.json"} <= set(files)
     card = files["README.md"].read_text()
     assert "hf-hub:tester/shapes" in card and "DIR" not in card and "license: mit" in card
+    for line in ("library_name: timm", "pipeline_tag: image-classification", "model-index:", "type: accuracy"):
+        assert line in card
     assert "tester/shapes" not in hub.private
 
     # The token that was typed is nowhere: not in the page, not in the browser, not in what the server wrote.

@@ -33,6 +33,7 @@ from train.markdown import code, table, text
 from train.report import Report, report
 from train.shares import Share
 from weights.checkpoint import Checkpoint, write_folder
+from weights.publish import on_the_hub
 
 HOSTILE = [
     "a|b",
@@ -293,6 +294,19 @@ def test_its_snippets_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     exec(compile(python, "README.md", "exec"), {})
     label, probability = capsys.readouterr().out.split()
     assert (label, float(probability)) == (first["label"], pytest.approx(first["probability"], abs=2e-3))
+
+
+def test_published_it_says_where_it_is_and_keeps_the_rest() -> None:
+    facts = _facts(base_repo="someone/net", data="OWNER/NAME.zip")
+    checkpoint = Checkpoint(ResNetConfig("basic", (1, 1, 1, 1), num_classes=2), {}, Preprocess(64), ("ants", "bees"))
+    before = card(facts)
+    after = on_the_hub(before.encode(), "me/insects", checkpoint).decode()
+    changed = [(old, new) for old, new in zip(before.splitlines(), after.splitlines(), strict=True) if old != new]
+    assert [new for _, new in changed] == [
+        "With the project that trained it:",
+        "python -m resnet classify photo.jpg --model me/insects",
+        'model = timm.create_model("hf-hub:me/insects", pretrained=True).eval()',
+    ]
 
 
 # -- strangers' text ---------------------------------------------------------------------------------------------------

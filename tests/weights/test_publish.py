@@ -318,9 +318,24 @@ def test_a_token_that_may_only_read_is_refused_before_anything_is_written(hub: A
     assert _writes(hub) == []
 
 
+def test_a_sign_in_that_may_not_create_is_not_called_expired(hub: Any, saved: Path, refused: Any) -> None:
+    hub.role = "sign-in"
+    refused("publish.forbidden", publish, saved, "tester/flowers", token=TOKEN)
+    assert hub.files("models", "tester/flowers") is None
+
+
+def test_the_hubs_own_reason_is_said_in_one_sentence(hub: Any, saved: Path, refused: Any) -> None:
+    hub.fault("forbidden", "tester/flowers")
+    refused("publish.forbidden", publish, saved, "tester/flowers", token=TOKEN)
+    hub.clear()
+    hub.fault("gated", "tester/flowers")
+    refusal = refused("publish.not_taken", publish, saved, "tester/flowers", token=TOKEN)
+    assert "(Access to model tester/flowers is restricted), so nothing was published" in str(refusal)
+
+
 @pytest.mark.parametrize(
     ("fault", "code"),
-    [("lost", "publish.lost"), ("gated", "publish.forbidden"), ("norepo", "hub.error"), ("error", "hub.error"),
+    [("lost", "publish.lost"), ("gated", "publish.not_taken"), ("norepo", "publish.not_taken"), ("error", "hub.error"),
      ("expired", "publish.token")],
 )  # fmt: skip
 def test_what_fails_in_the_middle_leaves_nothing(
@@ -371,8 +386,10 @@ def test_a_removal_is_tried_again(hub: Any, saved: Path, refused: Any) -> None:
     assert hub.files("models", "tester/flowers") is None
 
 
-def test_a_folder_that_changes_is_not_published_by_halves(hub: Any, saved: Path, tmp_path: Path, refused: Any) -> None:
-    """What arrives has the announced hash, or the Hub refuses it; a base without names has no `predict.py`."""
+def test_a_base_is_published_without_what_only_classes_need(
+    hub: Any, saved: Path, tmp_path: Path, refused: Any
+) -> None:
+    """No names, no `predict.py`; what arrives is what was saved, to the byte."""
     checkpoint = read_folder(saved)
     base = replace(
         checkpoint, config=checkpoint.config.with_classes(0), label_names=(),
