@@ -12,11 +12,14 @@ from ui.models import Models
 from ui.texts import both, label, translations
 from ui.theme import CSS, LOGO, theme
 from ui.visits import Visits
+from ui.zero import on_zero_gpu
 from weights.catalog import FLOWERS
 
 #: Uploads are removed after an hour, looked for every ten minutes.
 DELETE_CACHE_S = (600, 3600)
 MAX_UPLOAD = "500mb"
+#: Events of all visitors that may wait at the same time.
+MAX_WAITING = 1_000
 
 
 def build(default_model: str = FLOWERS, models: Models | None = None, visits: Visits | None = None) -> gr.Blocks:
@@ -41,6 +44,8 @@ def build(default_model: str = FLOWERS, models: Models | None = None, visits: Vi
             with gr.Tab(label("arch.tab"), id="architecture"):
                 architecture.build(models, ready)
         api.build(models, visits)
+    if on_zero_gpu():  # where Gradio would let one event wait, and refuse the others
+        page.queue(max_size=MAX_WAITING)
     return page  # type: ignore[no-any-return]
 
 

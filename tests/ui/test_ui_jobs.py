@@ -11,7 +11,7 @@ import pytest
 
 from resnet.errors import Refusal
 from ui import jobs as module
-from ui.jobs import Jobs, Stop, View, Work
+from ui.jobs import Interrupted, Jobs, Stop, View, Work
 
 
 def counting(count: int) -> Work:
@@ -188,3 +188,51 @@ def test_many_look_while_it_works() -> None:
     assert len(seen) == 4 and all(sizes == sorted(sizes) for sizes in seen)
     view = jobs.look(key)
     assert view and len(view.events) == 2000
+
+
+def test_what_was_interrupted_goes_on_when_its_owner_says_so(tmp_path: Path) -> None:
+    now, calls = [1000.0], []
+    jobs, gate = Jobs(keep_s=60, clock=lambda: now[0]), threading.Event()
+    (tmp_path / "mine").mkdir()
+
+    def work(stop: Stop) -> Iterator[str]:
+        calls.append(stop())
+        yield f"call {len(calls)}"
+        if len(calls) == 1:
+            yield "lost"
+            raise Interrupted(Refusal("loan.busy", "No GPU was free."))
+
+    key = jobs.start(work, tmp_path / "mine")
+    view = until(jobs, key, lambda view: view.ended)
+    assert (view.state, str(view.refusal), view.events) == ("interrupted", "No GPU was free.", ("call 1", "lost"))
+    other = jobs.start(holding(gate))
+    until(jobs, other, lambda view: view.state == "running")
+    jobs.go_on(key, lambda event: event != "lost")
+    assert jobs.look(key) == View("waiting", 1, ("call 1",)), "behind those who came meanwhile"
+    now[0] += 10_000
+    jobs.sweep()
+    gate.set()
+    view = until(jobs, key, lambda view: view.ended)
+    assert (view.state, view.refusal, view.events) == ("done", None, ("call 1", "call 2"))
+    for one in (key, other, None, "none"):
+        jobs.go_on(one)  # of any other job nothing happens
+    assert (view := jobs.look(key)) and view.state == "done" and calls == [False, False]
+    assert jobs.folder(key) == tmp_path / "mine"
+
+
+def test_what_was_interrupted_is_forgotten_like_all_that_ended(tmp_path: Path) -> None:
+    def work(_: Stop) -> Iterator[str]:
+        yield "began"
+        raise Interrupted(Refusal("loan.busy", "No GPU was free."))
+
+    now = [1000.0]
+    jobs = Jobs(keep_s=60, clock=lambda: now[0])
+    for name in ("old", "removed"):
+        (tmp_path / name).mkdir()
+    old, removed = (jobs.start(work, tmp_path / name) for name in ("old", "removed"))
+    for key in (old, removed):
+        until(jobs, key, lambda view: view.ended)
+    jobs.forget(removed)
+    now[0] += 61
+    jobs.sweep()
+    assert jobs.look(old) is jobs.look(removed) is None and not list(tmp_path.iterdir())

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pytest
 
 from resnet.errors import Refusal
-from train.events import Advanced, Baseline, BatchHalved, Epoch, Event, Skipped, Started, Step
+from train.events import Advanced, Baseline, BatchHalved, Epoch, Event, Lent, Resumed, Skipped, Started, Step
 from train.shares import Share
 from ui.curves import curves, smoothed
 from ui.jobs import View
@@ -68,6 +68,24 @@ def test_what_went_wrong_on_the_way_is_told() -> None:
     assert (
         "8 photos at a time" in text and "0&lt;.jpg is broken." in text and "5&lt;" not in text and "and 2 more" in text
     )
+
+
+def test_an_interruption_says_why_and_what_is_kept() -> None:
+    refusal = Refusal("loan.quota_wait", "Your quota is used up; go on in {wait}.", wait="1:00:00")
+    told = (*events(1), Lent("NVIDIA <H200>", 42))
+    text = panel(View("interrupted", 0, told, refusal, 61.0), RUN)
+    assert "go on in 1:00:00" in text and "请在 1:00:00" in text and "before there was a model" in text
+    assert "Loans of a GPU so far: 1" in text and "for 42 s at most (NVIDIA &lt;H200&gt;)" in text
+    assert "interrupted" in runs_table([(RUN, View("interrupted", 0, told, refusal), None)])
+
+
+def test_what_was_lost_is_not_drawn_twice() -> None:
+    told = events(3)
+    cut = next(number for number, event in enumerate(told) if isinstance(event, Epoch) and event.number == 2) + 1
+    again = [*told[: cut + 4], Resumed(2, 20 / 30), *told[cut:]]  # four steps were lost
+    assert panel(View("done", 0, tuple(again)), RUN) == panel(View("done", 0, tuple(told)), RUN)
+    again = [*told[:cut], Resumed(2, 20 / 30), *told[cut:]]
+    assert panel(View("done", 0, tuple(again)), RUN) == panel(View("done", 0, tuple(told)), RUN)
 
 
 def test_curves_have_a_point_for_each_epoch_and_a_line_for_the_baseline() -> None:

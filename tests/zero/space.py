@@ -2,8 +2,8 @@
 
 What that asks is answered by `tests.zero.device_api`. The tests start it with the environment of such a Space.
 
-    python -m tests.zero.space              reads commands from its input, e.g. {"do": "train", "folder": "/tmp/a"}
-    python -m tests.zero.space page PORT    the whole page
+    python -m tests.zero.space                   reads commands from its input, e.g. {"do": "train", "folder": "/tmp/a"}
+    python -m tests.zero.space page OPTION...    the whole page, with options of `app.py`
 """
 
 from __future__ import annotations
@@ -127,11 +127,11 @@ def serve() -> None:
         say(end=True)
 
 
-def page(port: str) -> None:
+def page(options: list[str]) -> None:
     """The page as `app.py` starts it, with loans of a step."""
     lends = loans.lender
     run_part.lender = lambda borrower: lends(borrower, Brief())
-    sys.exit(app.main(["--port", port]))
+    sys.exit(app.main(options))
 
 
 if __name__ == "__main__":
@@ -139,4 +139,4 @@ if __name__ == "__main__":
     no_gpu()
     forbid_backward()
     models = Models()
-    page(sys.argv[2]) if sys.argv[1:] else serve()
+    page(sys.argv[2:]) if sys.argv[1:] else serve()
