@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: run test check format bench clean
+.PHONY: run test check format bench space clean
 
 run: $(VENV)/.run
 	$(BIN)/python app.py $(ARGS)
@@ -25,6 +25,11 @@ format: $(VENV)/.test
 bench: $(VENV)/.test
 	$(BIN)/python -m bench.classify $(PHOTOS) $(ARGS)
 	$(BIN)/python -m bench.layers
+
+# make space DIR=/tmp/space
+DIR ?= build/space
+space:
+	$(PYTHON) space.py $(DIR)
 
 clean:
 	rm -rf $(VENV)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import sys
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # nothing leaves this machine unasked
+
+import ui.zero  # noqa: F401, I001 (on ZeroGPU, `spaces` is imported before all that knows CUDA)
 
 from resnet.errors import Refusal
 from ui.models import Models
@@ -31,7 +34,11 @@ def main(argv: list[str] | None = None) -> int:
         metavar="NAME",
         help="model chosen at first: a name of the list, owner/name[@revision], a folder or a .pth file",
     )
+    parser.add_argument("--mcp", action="store_true", help="also offer its jobs as tools of an MCP server")
     args = parser.parse_args(argv)
+    if args.mcp and importlib.util.find_spec("mcp") is None:
+        print('--mcp needs a package that is not installed: pip install "gradio[mcp]".', file=sys.stderr)
+        return 2
     models = Models(trusted=(args.model,))
     try:
         models.get(args.model)  # a model that can't be had is said here, not on the page
@@ -40,7 +47,11 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     try:
         build(args.model, models).launch(
-            server_name=args.host, server_port=args.port, share=args.share, **launch_options()
+            server_name=args.host,
+            server_port=args.port,
+            share=args.share,
+            mcp_server=args.mcp or None,
+            **launch_options(),
         )
     except OSError as error:
         print(f"The page can't listen on {args.host}:{args.port} ({error}); try another --port.", file=sys.stderr)

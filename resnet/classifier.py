@@ -202,10 +202,18 @@ class Classifier:
         """Batches of rows with the outputs for those rows that hold a crop, decoding ahead on other threads."""
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
-        step = min(batch_size, CPU_BATCH[1]) if self.device.type == "cpu" else batch_size
+        step = self._at_a_time(batch_size)
         for batch in _batched(map_ahead(self._read, enumerate(images), ahead=max(2 * step, batch_size)), step):
             crops = [row.crop for row in batch if not isinstance(row.crop, Refusal)]
             yield batch, self._forward(crops, network)
+
+    def _at_a_time(self, batch_size: int) -> int:
+        return min(batch_size, CPU_BATCH[1]) if self.device.type == "cpu" else batch_size
+
+    @property
+    def computed_on(self) -> torch.device:
+        """Where the last photos of this thread were named."""
+        return self.device
 
     def _read(self, numbered: tuple[int, ImageLike | Photo]) -> _Row:
         number, image = numbered

@@ -15,4 +15,13 @@ class Refusal(Exception):
     def __init__(self, code: str, sentence: str, **facts: object) -> None:
         self.code = code
         self.facts = facts
+        self._sentence = sentence
         super().__init__(sentence.format(**facts))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """So that it can come from another process: exceptions are made again from their arguments, without names."""
+        return _again, (self.code, self._sentence, self.facts)
+
+
+def _again(code: str, sentence: str, facts: dict[str, object]) -> Refusal:
+    return Refusal(code, sentence, **facts)

@@ -93,6 +93,20 @@ def grad_cam(network: ResNet, batch: Tensor, class_index: int, stage: str = "lay
     if not 0 <= class_index < network.fc.out_features:
         raise ValueError(f"class {class_index} is not one of {network.fc.out_features}")
     maps = stage_maps(network, batch, stage)
+    if stage == STAGES[-1]:
+        # Between these maps and the logit stand a mean and a row of the classifier: the gradient is that row, up to a
+        # factor that the last line takes out again, and no backward pass is needed (Zhou et al., "CAM",
+        # https://arxiv.org/abs/1512.04150).
+        weights = network.fc.weight.detach()[class_index].view(1, -1, 1, 1)
+    else:
+        weights = _gradient(network, maps, class_index, stage).mean(dim=(2, 3), keepdim=True)
+    heat = (weights * maps.detach()).sum(1).relu_()
+    heat /= heat.amax(dim=(1, 2), keepdim=True).clamp_min(1e-12)
+    return heat.float().cpu().numpy()
+
+
+def _gradient(network: ResNet, maps: Tensor, class_index: int, stage: str) -> Tensor:
+    """Of a class's logit with respect to a stage's maps, ``(N, C, h, w)``."""
     with torch.enable_grad():
         maps = maps.detach().requires_grad_()
         # The first block of the next stage adds in place on its own tensors only, so `maps` stays what it was.
@@ -101,7 +115,4 @@ def grad_cam(network: ResNet, batch: Tensor, class_index: int, stage: str = "lay
             x = network.get_submodule(name)(x)
         logit = network.forward_head(x)[:, class_index].sum()
         (gradient,) = torch.autograd.grad(logit, maps)
-    weights = gradient.mean(dim=(2, 3), keepdim=True)
-    heat = (weights * maps.detach()).sum(1).relu_()
-    heat /= heat.amax(dim=(1, 2), keepdim=True).clamp_min(1e-12)
-    return heat.float().cpu().numpy()
+    return gradient

@@ -22,3 +22,13 @@ def shared() -> Path:
             pytest.fail("../shared is absent, and in CI nothing that needs it may be skipped")
         pytest.skip("../shared is absent")
     return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A page that did not get a turn in time gets a second try: it shares a few cores with a browser and a server.
+
+    The summary counts these; what fails for any other reason, or twice, has failed.
+    """
+    for item in items:
+        if item.get_closest_marker("page"):
+            item.add_marker(pytest.mark.flaky(reruns=1, only_rerun="TimeoutError"))

@@ -17,6 +17,7 @@ FLOORS = ("resnet", "weights", "train", "ui", "app")
 GUESTS = {
     "torch": FLOORS, "torchvision": ("resnet", "weights", "train"), "numpy": FLOORS, "PIL": FLOORS, "tqdm": FLOORS,
     "safetensors": ("weights", "train"), "huggingface_hub": ("weights", "train", "ui"), "gradio": ("ui", "app"),
+    "starlette": ("ui",), "spaces": ("ui",),
     "sklearn": ("train",), "onnx": ("train",), "onnxruntime": ("train",), "onnxscript": ("train",),
 }  # fmt: skip
 STANDARD = sys.stdlib_module_names
@@ -58,6 +59,17 @@ def violations(path: str, source: str) -> list[str]:
         if re.fullmatch(r"pickle\.(loads?|Unpickler)", ast.unparse(node) if isinstance(node, ast.Attribute) else ""):
             found.append(f"{path} unpickles")
     return found
+
+
+def test_one_module_knows_zero_gpu() -> None:
+    knows = [file for file in sources() if "spaces" in imported(ast.parse(file.read_text(encoding="utf-8")), "")]
+    assert [file.name for file in knows] == ["zero.py"]
+    first = next(node for node in ast.parse((ROOT / "app.py").read_text(encoding="utf-8")).body if _is_ours(node))
+    assert ast.unparse(first) == "import ui.zero", "it comes before all that knows CUDA"
+
+
+def _is_ours(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Import | ast.ImportFrom) and next(imported(node, "")) in (*FLOORS, "torch", "gradio")
 
 
 @pytest.mark.parametrize("file", sources(), ids=lambda file: str(file.relative_to(ROOT)))

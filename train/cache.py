@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import overload
+from typing import BinaryIO, overload
 
 import numpy as np
 import torch
@@ -46,14 +46,25 @@ class Shelf(Sequence[Pixels]):
         planned: bytes that will come, at most.
         memory: bytes that may stay in memory.
         folder: where the file goes; it has no name, so nothing is left behind.
+        path: of a file for another process to read as well; it stays behind, and nothing is kept in memory.
     """
 
-    def __init__(self, planned: int, memory: int, folder: Path | None = None) -> None:
-        self.on_disk = planned > memory
+    def __init__(self, planned: int, memory: int, folder: Path | None = None, path: Path | None = None) -> None:
+        self.on_disk, self._path = planned > memory or path is not None, path
         self._arrays: list[Pixels] = []
         self._places: list[tuple[int, tuple[int, ...]]] = []  # in the file: where each array starts, and its shape
         self._lock = threading.Lock()
-        self._file = tempfile.TemporaryFile(dir=folder) if self.on_disk else None  # noqa: SIM115 (lives as long as we)
+        self._file: BinaryIO | None = None
+        if path is not None:
+            self._file = path.open("w+b")
+        elif self.on_disk:
+            self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (lives as long as we)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """What travels to another process is where the arrays lie."""
+        if self._path is None:
+            raise TypeError("only a shelf that has a file with a name can travel")
+        return _opened, (self._path, self._places)
 
     def add(self, array: Pixels) -> None:
         """Keep an array.
@@ -95,6 +106,13 @@ class Shelf(Sequence[Pixels]):
 
     def __len__(self) -> int:
         return len(self._arrays) if self._file is None else len(self._places)
+
+
+def _opened(path: Path, places: list[tuple[int, tuple[int, ...]]]) -> Shelf:
+    """A shelf that another process has filled."""
+    shelf = Shelf(0, 0)
+    shelf._places, shelf._file, shelf.on_disk = places, path.open("rb"), True
+    return shelf
 
 
 @dataclass(frozen=True)

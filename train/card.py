@@ -17,6 +17,7 @@ from train.markdown import code, number, percent, table, text
 from train.report import Report
 from train.shares import Share
 from weights.layouts import shorten
+from weights.publish import LOCAL_CLASSIFY, LOCAL_NOTE, LOCAL_TIMM
 
 #: What the Hub knows by name of the licences that base models have; another is "other" there, with its name beside it.
 LICENSES = {
@@ -175,7 +176,7 @@ import timm
 import torch
 from PIL import Image
 
-model = timm.create_model("local-dir:DIR", pretrained=True).eval()  # or "hf-hub:OWNER/NAME"
+model = timm.create_model({LOCAL_TIMM}
 transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
 with torch.inference_mode():
     logits = model(transform(Image.open("photo.jpg").convert("RGB"))[None])
@@ -184,8 +185,10 @@ print(model.pretrained_cfg["label_names"][probabilities.argmax()], probabilities
     return "\n\n".join(
         (
             "## Use",
-            "`DIR` is the folder that this file is in. With the project that trained it:",
-            code("python -m resnet classify photo.jpg --model DIR", "bash"),
+            f"{LOCAL_NOTE}With the project that trained it:",
+            code(f"python -m resnet classify photo.jpg {LOCAL_CLASSIFY}", "bash"),
+            "By itself, in the folder, with torch, torchvision, pillow and safetensors alone:",
+            code("python predict.py photo.jpg", "bash"),
             "With timm; the number that the logits are divided by is the temperature (see Calibration):",
             code(timm, "python"),
         )

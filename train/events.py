@@ -9,6 +9,7 @@ from typing import Literal
 
 from torch import Tensor
 
+from resnet.errors import Refusal
 from train.report import Report
 from train.shares import Share
 
@@ -103,17 +104,60 @@ class Skipped:
 
 
 @dataclass(frozen=True)
+class Resumed:
+    """Training goes on from a saved state: so many epochs were over, and so much of the whole (0..1) was done."""
+
+    epoch: int
+    progress: float
+
+
+@dataclass(frozen=True)
+class Paused:
+    """Training was asked to pause and has saved its state; whoever finds that goes on from here.
+
+    Args:
+        epoch: epochs that are over.
+        progress: of the whole training, 0..1.
+        left_s: seconds that the rest takes, as measured.
+        least_s: seconds that a step takes together with a judgement: less time is of no use.
+    """
+
+    epoch: int
+    progress: float
+    left_s: float
+    least_s: float
+
+
+@dataclass(frozen=True)
+class Lent:
+    """A device was lent for the next piece of the training, for at most so many seconds; see `train.pieces`."""
+
+    device: str
+    seconds: int
+
+
+@dataclass(frozen=True)
+class Interrupted:
+    """No device is lent any more, and why; what was learnt so far is kept and can be gone on from."""
+
+    refusal: Refusal
+
+
+#: Why a training ended: as planned; no better for some epochs; the time was up; somebody stopped it; the disk was so
+#: full that no state could be saved any more; or no device was lent any more.
+Why = Literal["planned", "patience", "time", "stopped", "disk", "interrupted"]
+
+
+@dataclass(frozen=True)
 class Fitted:
     """Training has ended; the weights are those of the best epoch.
 
-    `history` has a mapping for each epoch, those before a resume included, with the keys of `train.card.CURVES`. `why`:
-    ``"planned"``, ``"patience"`` (no better for some epochs), ``"time"``, ``"stopped"``, or ``"disk"``, which is
-    so full that no state could be saved any more.
+    `history` has a mapping for each epoch, those before a resume included, with the keys of `train.card.CURVES`.
     """
 
     state_dict: Mapping[str, Tensor] = field(repr=False)
     epoch: int
-    why: Literal["planned", "patience", "time", "stopped", "disk"]
+    why: Why
     history: tuple[Mapping[str, float | None], ...] = ()
 
 
@@ -135,10 +179,13 @@ class Finished:
     folder: Path
     answers: Mapping[str, tuple[int, int]] = field(repr=False)
     seconds: float
-    why: str | None
+    why: Why | None
 
 
-Event = Started | Advanced | Baseline | Taught | Step | Epoch | BatchHalved | Skipped | Fitted | Finished
+Event = (
+    Started | Advanced | Baseline | Taught | Step | Epoch | BatchHalved | Skipped | Resumed | Paused | Lent
+    | Interrupted | Fitted | Finished
+)  # fmt: skip
 
 
 def clock(seconds: float) -> str:

@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +23,7 @@ from resnet.preprocess import Preprocess
 from train.augment import Colours, View, coloured, cut_all, mixed, random_colours, random_view
 from train.cache import Shelf, judge
 from train.distributed import add_up, add_up_gradients, anyone, average_statistics, place
-from train.events import BatchHalved, Epoch, Event, Fitted, Started, Step
+from train.events import BatchHalved, Epoch, Event, Fitted, Paused, Resumed, Started, Step, Why
 from train.folded import Folded, Maps
 from train.methods import freeze, train_mode
 from train.optimizer import follow, optimizer_for, rate, set_rate
@@ -31,8 +31,6 @@ from train.plan import Plan
 from train.recipe import Recipe, amp_dtype
 from train.state import read_state, write_state
 from train.teacher import Teacher
-
-Why = Literal["planned", "patience", "time", "stopped", "disk"]
 
 
 @dataclass(frozen=True)
@@ -68,6 +66,23 @@ class _Batch:
     size: int
 
 
+@dataclass(frozen=True)
+class _Begun:
+    """An epoch from its beginning, or from where it was paused.
+
+    Args:
+        random: the generator's state at its beginning.
+        losses: of the steps that are done.
+        size: side of the next batch's pieces, which was chosen a step before; None where nothing was chosen yet.
+        seconds: that it has taken so far.
+    """
+
+    random: Tensor
+    losses: Sequence[float] = ()
+    size: int | None = None
+    seconds: float = 0.0
+
+
 def fit(
     network: ResNet,
     data: FitData,
@@ -78,8 +93,9 @@ def fit(
     teacher: Teacher | None = None,
     folder: Path | None = None,
     stop: Callable[[], bool] = lambda: False,
+    pause: Callable[[float], bool] = lambda _: False,
 ) -> Iterator[Event]:
-    """Train a network; the last event is `Fitted`, with the weights of the best epoch.
+    """Train a network; the last event is `Fitted`, with the weights of the best epoch, or `Paused`.
 
     With `folder`, the state is saved there at the end of each epoch, and a run that finds one goes on from it: on the
     same machine's CPU it ends with the same weights as one that was never interrupted.
@@ -93,15 +109,20 @@ def fit(
         teacher: to learn from beside the labels.
         folder: for the state.
         stop: looked at before each step; the best epoch so far is kept.
+        pause: asked before each step but the first, and told how many seconds it will take; where it says so, the state
+            is saved in the middle of the epoch. It needs `folder`.
 
     Raises:
         Refusal: if a state in `folder` can't be read, or is of another run.
     """
     trainer = _Trainer(network, data, recipe, device, seconds, teacher)
-    if folder is not None and (state := read_state(folder, device, trainer.about())) is not None:
+    state = None if folder is None else read_state(folder, trainer.about())
+    if state is not None:
         trainer.load(state)
     yield Started("train", len(data.photos))
-    yield from trainer.run(folder, stop)
+    if state is not None:
+        yield Resumed(trainer.epoch, trainer.plan.progress)
+    yield from trainer.run(folder, stop, pause)
 
 
 class _Trainer:
@@ -133,18 +154,28 @@ class _Trainer:
         self.plan = Plan(len(self._chunks(range(len(data.photos)))), recipe.epochs, seconds, data.eval_s)
         self.best: dict[str, Any] = {"epoch": 0, "accuracy": -1.0, "loss": math.inf, "weights": None}
         self.history: list[dict[str, float | None]] = []
+        self.begun: _Begun | None = None  # an epoch that an earlier process paused in
 
     # -- the loop ------------------------------------------------------------------------------------------------------
 
-    def run(self, folder: Path | None, stop: Callable[[], bool]) -> Iterator[Event]:
+    def run(self, folder: Path | None, stop: Callable[[], bool], pause: Callable[[float], bool]) -> Iterator[Event]:
         why: Why | None = None
+        first = self.plan.step
         with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="cut") as pool:
             while why is None and not self.plan.over:
-                started = last = time.monotonic()
-                losses: list[float] = []
-                for batch, pieces in self._batches(pool):
+                begun, self.begun = self.begun or _Begun(self.generator.get_state()), None
+                last = time.monotonic()
+                started, losses = last - begun.seconds, list(begun.losses)
+                for batch, pieces in self._batches(pool, begun):
                     if anyone(stop()):
                         why = "stopped"
+                        break
+                    if self.plan.step > first and anyone(pause(self._next_s())):
+                        self.begun = _Begun(begun.random, losses, batch.size, time.monotonic() - started)
+                        if self._save(folder):
+                            yield self._paused()
+                            return
+                        why = "disk"
                         break
                     losses.append((yield from self._until_it_fits(batch, pieces)))
                     before, last = last, time.monotonic()
@@ -167,11 +198,28 @@ class _Trainer:
         self.plan.replan(self._growth())
         if anyone(self.plan.left() <= 0):
             return "time"
-        if folder is not None and not self.plan.over:
-            # A full disk is no reason to lose what was learnt.
-            saved = self.rank != 0 or write_state(folder, self.state())
-            return "disk" if anyone(not saved) else None
+        if folder is not None and not self.plan.over and not self._save(folder):
+            return "disk"
         return None
+
+    def _save(self, folder: Path | None) -> bool:
+        """Save the state; a full disk is no reason to lose what was learnt."""
+        assert folder is not None
+        saved = self.rank != 0 or write_state(folder, self.state())
+        return not anyone(not saved)
+
+    def _next_s(self) -> float:
+        """Seconds that the next step takes, with the judgement that may follow it."""
+        return self.plan.step_s + (self._judge_s() if self.plan.ends_epoch() else 0.0)
+
+    def _judge_s(self) -> float:
+        """Seconds that a judgement takes; before the first one on this device, no more than learning from as many."""
+        if self.history:
+            return self.plan.eval_s
+        return min(self.plan.eval_s, self.plan.step_s * len(self.data.crops) / self.recipe.batch_size)
+
+    def _paused(self) -> Paused:
+        return Paused(self.epoch, self.plan.progress, self.plan.eta_s(), self.plan.step_s + self._judge_s())
 
     def _chunks(self, order: Sequence[int]) -> list[Sequence[int]]:
         """The photos of each batch. Of a lone photo a BatchNorm can take no statistics: such a last one is left out."""
@@ -181,18 +229,21 @@ class _Trainer:
             chunks.pop()
         return chunks
 
-    def _batches(self, pool: ThreadPoolExecutor) -> Iterator[tuple[_Batch, Tensor]]:
+    def _batches(self, pool: ThreadPoolExecutor, begun: _Begun) -> Iterator[tuple[_Batch, Tensor]]:
         """One epoch's batches; the pieces of the next are cut while this one is computed."""
+        self.generator.set_state(begun.random)
         order = torch.randperm(len(self.data.photos), generator=self.generator).tolist()
-        chunks = self._chunks(order)
+        chunks, done = self._chunks(order), len(begun.losses)
+        for chunk in chunks[:done]:  # drawn again, so that what follows is drawn as it would have been
+            self._draw(chunk)
         with ThreadPoolExecutor(1, thread_name_prefix="batch") as ahead:
 
-            def prepare(chunk: Sequence[int]) -> tuple[_Batch, Future[Tensor]]:
-                batch = self._draw(chunk)
+            def prepare(chunk: Sequence[int], size: int | None = None) -> tuple[_Batch, Future[Tensor]]:
+                batch = self._draw(chunk, size)
                 return batch, ahead.submit(self._pieces, batch, pool)
 
-            waiting = prepare(chunks[0])
-            for following in [*chunks[1:], None]:
+            waiting = prepare(chunks[done], begun.size)
+            for following in [*chunks[done + 1 :], None]:
                 batch, pieces = waiting
                 ready = pieces.result()
                 if following is not None and self.plan.step + 1 < self.plan.total_steps:
@@ -201,7 +252,7 @@ class _Trainer:
                 if self.plan.over:
                     return
 
-    def _draw(self, indices: Sequence[int]) -> _Batch:
+    def _draw(self, indices: Sequence[int], size: int | None = None) -> _Batch:
         """All that is random; every process draws for the whole batch, so that their generators stay alike."""
         recipe = self.recipe
         views = [
@@ -209,7 +260,7 @@ class _Trainer:
             for height, width, _ in (self.data.photos.shape(index) for index in indices)
         ]
         colours = random_colours(len(indices), recipe.colour, self.generator) if recipe.colour else None
-        return _Batch(list(indices), views, colours, self._size())
+        return _Batch(list(indices), views, colours, size or self._size())
 
     def _pieces(self, batch: _Batch, pool: ThreadPoolExecutor) -> Tensor:
         """``(n, size, size, 3)`` uint8 of this process's share."""
@@ -365,6 +416,7 @@ class _Trainer:
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "random": self.generator.get_state(),
+            "begun": None if self.begun is None else vars(self.begun),
             "epoch": self.epoch,
             "at_a_time": self.at_a_time,
             "plan": self.plan.state(),
@@ -382,7 +434,8 @@ class _Trainer:
             self.teacher.projection.load_state_dict(state["projection"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
-        self.generator.set_state(state["random"].cpu())
+        self.generator.set_state(state["random"])
+        self.begun = _Begun(**state["begun"]) if state.get("begun") else None
         self.epoch, self.at_a_time = state["epoch"], state["at_a_time"]
         self.plan.load(state["plan"])
         self.best, self.history = state["best"], list(state["history"])

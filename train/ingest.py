@@ -6,7 +6,7 @@ import os
 import stat
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from resnet.errors import Refusal
@@ -18,7 +18,7 @@ from train.look import Look, look
 from train.names import apart, leftover, tidy
 from train.unpack import Found, Limits, clear, contents, open_zip, unpack
 
-__all__ = ["Dataset", "Group", "Image", "IngestReport", "Limits", "check", "ingest", "moved", "without"]
+__all__ = ["Dataset", "Group", "Image", "IngestReport", "Limits", "check", "ingest", "ingest_files", "moved", "without"]
 
 #: Called with how many files were looked at, and of how many.
 Progress = Callable[[int, int], None]
@@ -87,9 +87,26 @@ def _ingest_zip(path: Path, folder: Path, progress: Progress | None, limits: Lim
     return _dataset(looked, found.ignored, path.stem)
 
 
+def ingest_files(
+    files: Sequence[Found], name: str, ignored: Mapping[str, int], progress: Progress | None = None
+) -> Dataset:
+    """The dataset in files that lie anywhere; how their names become classes says `layout.places`.
+
+    Args:
+        files: by their names in the dataset; read in place.
+        name: of the dataset.
+        ignored: what else there was, by kind.
+        progress: as for `ingest`.
+
+    Raises:
+        Refusal: if there is nothing to learn in it.
+    """
+    return _dataset(list(_look_at(iter(files), len(files), progress)), ignored, name)
+
+
 def _ingest_folder(path: Path, progress: Progress | None) -> Dataset:
     files, ignored = _walk(path)
-    return _dataset(list(_look_at(iter(files), len(files), progress)), ignored, path.resolve().name or str(path))
+    return ingest_files(files, path.resolve().name or str(path), ignored, progress)
 
 
 def _walk(root: Path) -> tuple[list[Found], dict[str, int]]:

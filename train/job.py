@@ -9,6 +9,7 @@ import torch
 
 from train.dataset import Dataset
 from train.edits import Edit
+from train.loan import Lender
 from train.recipe import Recipe
 from train.split import Split
 from weights.checkpoint import Checkpoint
@@ -31,6 +32,8 @@ class Job:
         memory: bytes of memory for decoded photos.
         edits: those that `dataset` has already, to be kept beside the model.
         teacher: a network that knows more, to learn from as well; see `train.teacher`.
+        lender: of devices for pieces of the training, where this process has none; see `train.pieces`. It needs
+            `state`.
     """
 
     dataset: Dataset
@@ -44,4 +47,5 @@ class Job:
     command: str = ""
     memory: int | None = None
     teacher: Checkpoint | None = None
+    lender: Lender | None = None
     edits: tuple[Edit, ...] = ()

@@ -10,7 +10,7 @@ from train.distributed import anyone, fewest
 #: Steps that are measured before the epochs of a time budget are planned; the first is slower than the others.
 MEASURED = 4
 #: What a state keeps of a plan.
-KEPT = ("step", "total_steps", "progress", "step_s", "planned")
+KEPT = ("step", "total_steps", "progress", "step_s", "planned", "eval_s")
 
 
 class Plan:
@@ -84,13 +84,17 @@ class Plan:
         steps = max(0, self.total_steps - self.step)
         return steps * self.step_s + max(1, math.ceil(steps / self.steps_an_epoch)) * self.eval_s
 
+    def ends_epoch(self) -> bool:
+        """Whether a judgement follows the next step."""
+        return (self.step + 1) % self.steps_an_epoch == 0 or self.step + 1 >= self.total_steps
+
     def state(self) -> dict[str, float]:
         return {**{name: getattr(self, name) for name in KEPT}, "spent": self.elapsed()}
 
     def load(self, state: dict[str, float]) -> None:
         """Go on with an earlier process's plan."""
         for name in KEPT:
-            setattr(self, name, state[name])
+            setattr(self, name, state.get(name, getattr(self, name)))
         self.spent, self.began = state["spent"], time.monotonic()
 
 

@@ -193,6 +193,11 @@ def _shelves(job: Job, parts: Sequence[Sequence[Image]], side: int) -> list[Shel
     folder = job.out.parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        if job.lender is not None:  # where training reads them is another process
+            assert job.state is not None
+            job.state.mkdir(parents=True, exist_ok=True)
+            lent = [Shelf(planned[0], 0, path=job.state / "photos"), Shelf(planned[1], 0, path=job.state / "crops")]
+            return [*lent, Shelf(planned[2], memory, folder)]
         return [Shelf(one, max(0, memory - sum(planned[:index])), folder) for index, one in enumerate(planned)]
     except OSError as error:
         raise disk_refusal(error, str(folder)) from None

@@ -16,17 +16,19 @@ from resnet.config import VARIANTS
 from resnet.errors import Refusal
 from resnet.network import ResNet
 from resnet.preprocess import Preprocess
+from train.aside import aside
 from train.augment import cut_all, random_view
 from train.baseline import Head, fit_baseline, fit_head
 from train.distributed import anyone, place
-from train.events import Advanced, Baseline, Event, Finished, Fitted, Started, Taught
+from train.events import Advanced, Baseline, Event, Finished, Fitted, Lent, Started, Taught, Why
 from train.fit import FitData, fit
 from train.job import Job
-from train.reading import BATCH, Read, body, headless, read_photos
-from train.saving import measure, rank, write
+from train.pieces import fit_in_pieces
+from train.reading import BATCH, Read, body, headless, known_as, read_photos
+from train.saving import device_name, measure, rank, write
 from train.shares import Share
 from train.split import groups
-from train.teacher import Teacher, head_for
+from train.teacher import TeacherParts, head_for
 from weights.checkpoint import Checkpoint, Source
 
 #: Seconds that a time budget keeps for measuring and writing.
@@ -49,21 +51,22 @@ def run(job: Job, stop: Callable[[], bool] = lambda: False) -> Iterator[Event]:
     read = yield from read_photos(job, base, device)
     names = job.dataset.classes
     baseline = yield from _baseline(job, read, began)
-    teacher, taught = yield from _teacher(job, base, read, device)
+    teacher, taught = yield from _teacher(job, read)
     weights: Mapping[str, Tensor] | None = None
-    why: str | None = None
+    why: Why | None = None
+    computed_on = device_name(device)
     curves: Sequence[Mapping[str, float | None]] = ()
     if job.recipe.method == "head":
         assert baseline is not None  # `_base` has seen to it
         head = yield from _views(job, base, read, baseline, device)
         weights = _with_head(base, head)
     elif not anyone(stop()):
-        fitted = None
         for event in _fit(job, base, read, baseline, teacher, device, began, stop):
-            fitted = event if isinstance(event, Fitted) else fitted
+            if isinstance(event, Fitted):
+                weights, why, curves = event.state_dict, event.why, event.history
+            elif isinstance(event, Lent):
+                computed_on = event.device
             yield event
-        assert fitted is not None
-        weights, why, curves = fitted.state_dict, fitted.why, fitted.history
     yield Started("measure", len(read.val.crops))
     config = base.config.with_classes(len(names))
     fallback = None if baseline is None else _with_head(base, baseline)
@@ -90,7 +93,7 @@ def run(job: Job, stop: Callable[[], bool] = lambda: False) -> Iterator[Event]:
     }
     seconds = time.monotonic() - began
     if place()[0] == 0:
-        write(job, base, config, found, state, read, curves, seconds, device, taught)
+        write(job, base, config, found, state, read, curves, seconds, computed_on, taught)
     kept: Literal["trained", "baseline"] = "trained" if weights is not None and not better else "baseline"
     yield Finished(found, kept, job.out, answers, seconds, why)
 
@@ -134,25 +137,28 @@ def _baseline(job: Job, read: Read, began: float) -> Generator[Event, None, Head
     if not len(read.features):
         return None
     yield Started("baseline")
-    head = fit_baseline(read.features, read.targets, len(job.dataset.classes), _copies(job, read), job.recipe.seed)
+    classes, copies = len(job.dataset.classes), _copies(job, read)
+    head = _regression(job, lambda: fit_baseline(read.features, read.targets, classes, copies, job.recipe.seed))
     right = (head.logits(read.val.features).argmax(1) == read.val.targets).sum()
     yield Baseline(Share(int(right), len(read.val.targets)), head.strength, time.monotonic() - began)
     return head
 
 
-def _teacher(
-    job: Job, base: Checkpoint, read: Read, device: torch.device
-) -> Generator[Event, None, tuple[Teacher | None, Taught | None]]:
+def _regression(job: Job, fit: Callable[[], Head]) -> Head:
+    """A regression, fitted aside where a device is lent; see `train.aside`."""
+    return fit() if job.lender is None else Head(**aside(lambda: vars(fit())))
+
+
+def _teacher(job: Job, read: Read) -> Generator[Event, None, tuple[TeacherParts | None, Taught | None]]:
     """The teacher with a head for these classes, and how well it does itself."""
     if job.teacher is None:
         return None, None
-    copies = _copies(job, read)
-    head = head_for(job.teacher, job.dataset.classes, read.taught, read.targets, copies, job.recipe.seed)
-    teacher = Teacher(job.teacher, head, read.taught, read.features, base.preprocess, job.recipe, device)
+    network, classes, copies = job.teacher, job.dataset.classes, _copies(job, read)
+    head = _regression(job, lambda: head_for(network, classes, read.taught, read.targets, copies, job.recipe.seed))
     right = (head.logits(read.val_taught).argmax(1) == read.val.targets).sum()
-    taught = Taught(teacher.name, Share(int(right), len(read.val.targets)))
+    taught = Taught(known_as(network), Share(int(right), len(read.val.targets)))
     yield taught
-    return teacher, taught
+    return TeacherParts(network, head, read.taught, read.features), taught
 
 
 def _copies(job: Job, read: Read) -> list[tuple[int, ...]]:
@@ -186,7 +192,9 @@ def _views(job: Job, base: Checkpoint, read: Read, head: Head, device: torch.dev
                 yield Advanced("views", done, total, done / max(time.monotonic() - began, 1e-6))
             views.append(torch.cat(rows))
     yield Started("baseline")
-    return fit_head(torch.stack(views), read.targets, len(job.dataset.classes), head.strength)
+    return _regression(
+        job, lambda: fit_head(torch.stack(views), read.targets, len(job.dataset.classes), head.strength)
+    )  # fmt: skip
 
 
 def _fit(
@@ -194,7 +202,7 @@ def _fit(
     base: Checkpoint,
     read: Read,
     baseline: Head | None,
-    teacher: Teacher | None,
+    teacher: TeacherParts | None,
     device: torch.device,
     began: float,
     stop: Callable[[], bool],
@@ -218,6 +226,11 @@ def _fit(
     seconds = None
     if job.recipe.minutes is not None:
         seconds = 60 * job.recipe.minutes - (time.monotonic() - began) - 2 * read.eval_s - read.test_s - RESERVE_S
-    yield from fit(
-        network, data, job.recipe, device, seconds=seconds, teacher=teacher, folder=job.state, stop=stop
-    )  # fmt: skip
+    if job.lender is not None:
+        assert job.state is not None
+        yield from fit_in_pieces(
+            network, data, job.recipe, job.lender, job.state, seconds=seconds, teacher=teacher, stop=stop
+        )  # fmt: skip
+        return
+    taught = None if teacher is None else teacher.build(base.preprocess, job.recipe, device)
+    yield from fit(network, data, job.recipe, device, seconds=seconds, teacher=taught, folder=job.state, stop=stop)

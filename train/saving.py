@@ -65,7 +65,7 @@ def write(
     read: Read,
     curves: Sequence[Mapping[str, float | None]],
     seconds: float,
-    device: torch.device,
+    computed_on: str,
     taught: Taught | None = None,
 ) -> None:
     """The folder with its card and metrics.
@@ -85,7 +85,7 @@ def write(
     facts = CardFacts(
         job.name or job.dataset.name, checkpoint.architecture, config.num_parameters, base.preprocess.size, found,
         job.dataset.name, _counts(job, read), job.recipe.method, _settings(job), job.command,
-        device_name(device), seconds, _duplicates(job.dataset), read.skipped, curves,
+        computed_on, seconds, _duplicates(job.dataset), read.skipped, curves,
         None if job.recipe.method == "scratch" else known_as(base), base.source.repo, base.source.commit,
         base.license, teacher=_teacher(job, taught), edits=job.edits,
     )  # fmt: skip

@@ -8,11 +8,9 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from tqdm.auto import tqdm
-
 from train.dataset import Dataset
 from train.findings import findings
-from train.ingest import ingest
+from train.opening import HELP, on_hub, open_dataset
 from train.split import Split, split
 from train.unpack import disk_refusal
 from train.writing import refuse_used, write_folders
@@ -20,7 +18,7 @@ from train.writing import refuse_used, write_folders
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
-    parser.add_argument("data", metavar="DATA", help="a zip or a folder with a folder of images for each class")
+    parser.add_argument("data", metavar="DATA", help=HELP)
     parser.add_argument("--out", required=True, metavar="DIR", help="where to write; empty, or not there yet")
     parser.add_argument(
         "--val", type=share, default=0.2, metavar="SHARE",
@@ -52,10 +50,10 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         Refusal: as `ingest`, `split` and `write_folders` do.
     """
-    source, out = Path(args.data), Path(args.out)
+    out = Path(args.out)
     refuse_used(out)
-    if source.is_dir():
-        return _run(source, None, out, args)
+    if not on_hub(args.data) and Path(args.data).is_dir():
+        return _run(None, out, args)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         # Beside the result, which needs the space there anyway; and links reach it.
@@ -63,17 +61,11 @@ def run(args: argparse.Namespace) -> int:
     except OSError as error:
         raise disk_refusal(error, str(out)) from None
     with folder as name:
-        return _run(source, Path(name), out, args)
+        return _run(Path(name), out, args)
 
 
-def _run(source: Path, folder: Path | None, out: Path, args: argparse.Namespace) -> int:
-    with tqdm(unit=" photos", disable=not sys.stderr.isatty(), leave=False) as bar:
-
-        def progress(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        dataset = ingest(source, folder, progress=progress)
+def _run(folder: Path | None, out: Path, args: argparse.Namespace) -> int:
+    dataset = open_dataset(args.data, folder)
     found = split(dataset, args.val, args.seed, drop_leaked=args.drop_leaked)
     parts: list[str | None] = [None] * len(dataset.images)
     for part, indices in (("train", found.train), ("val", found.val), ("test", found.test)):

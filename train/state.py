@@ -16,16 +16,16 @@ from resnet.errors import Refusal
 STATE = "state.pt"
 
 
-def write_state(folder: Path, state: dict[str, Any]) -> bool:
+def write_state(folder: Path, state: dict[str, Any], name: str = STATE) -> bool:
     """Replace the state in a folder; False, with the old one still there, if the disk is full or can't be written."""
-    unfinished = folder / f"{STATE}.part"
+    unfinished = folder / f"{name}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with unfinished.open("wb") as file:
             torch.save(state, file)
             file.flush()
             os.fsync(file.fileno())
-        unfinished.replace(folder / STATE)
+        unfinished.replace(folder / name)
     except (OSError, RuntimeError):  # torch says RuntimeError of a disk that is full in the middle
         with suppress(OSError):
             unfinished.unlink(missing_ok=True)
@@ -33,28 +33,30 @@ def write_state(folder: Path, state: dict[str, Any]) -> bool:
     return True
 
 
-def read_state(folder: Path, device: torch.device, about: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The state in a folder; None if there is none. Nothing but tensors, numbers and texts is ever unpickled.
+def read_state(folder: Path, about: Mapping[str, Any], name: str = STATE) -> dict[str, Any] | None:
+    """The state in a folder, on the CPU; None if there is none.
+
+    Nothing but tensors, numbers and texts is ever unpickled.
 
     Args:
         folder: where it was written.
-        device: where its tensors go.
         about: what it must say under the key ``"about"``: settings and facts of the run that goes on from it.
+        name: of the file.
 
     Raises:
         Refusal: if it is damaged, or of another run.
     """
-    path = folder / STATE
+    path = folder / name
     if not path.is_file():
         return None
     try:
-        state = torch.load(path, map_location=device, weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
         if not isinstance(state, dict):
             raise ValueError("no mapping")
     except (OSError, ValueError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
         raise Refusal(
             "state.broken", "The saved state in {name} can't be read; delete {file} and train from the start.",
-            name=folder.name, file=STATE,
+            name=folder.name, file=name,
         ) from error  # fmt: skip
     known = state.get("about")
     differs = [key for key, value in about.items() if not isinstance(known, dict) or known.get(key) != value]
@@ -62,6 +64,6 @@ def read_state(folder: Path, device: torch.device, about: Mapping[str, Any]) -> 
         raise Refusal(
             "state.other", "The saved state in {name} is of another run ({what} differ); give the options and the data "
             "that it began with, or delete {file}.",
-            name=folder.name, what=", ".join(key.replace("_", " ") for key in differs[:4]), file=STATE,
+            name=folder.name, what=", ".join(key.replace("_", " ") for key in differs[:4]), file=name,
         )  # fmt: skip
     return state

@@ -12,6 +12,7 @@ loss is added to the one of the labels:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,20 @@ from weights.checkpoint import Checkpoint
 #: Weight of the ridge that keeps the first map from the student's features to the teacher's from being wild, as a share
 #: of the features' variance.
 RIDGE = 0.1
+
+
+@dataclass(frozen=True)
+class TeacherParts:
+    """What a teacher is made of: see `Teacher`."""
+
+    checkpoint: Checkpoint
+    head: Head
+    features: Tensor
+    student_features: Tensor
+
+    def build(self, preprocess: Preprocess, recipe: Recipe, device: torch.device) -> Teacher:
+        """The teacher of a student whose photos are normalised like that, on a device."""
+        return Teacher(self.checkpoint, self.head, self.features, self.student_features, preprocess, recipe, device)
 
 
 class Teacher:

@@ -7,6 +7,7 @@ import shlex
 import signal
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -32,15 +33,17 @@ from train.events import (
     clock,
 )
 from train.findings import findings
-from train.ingest import ingest
 from train.job import Job
 from train.markdown import number, percent
-from train.methods import METHODS
+from train.methods import METHODS, Method
+from train.opening import HELP, open_dataset
 from train.recipe import choose
 from train.run import run as run_job
+from train.shallower import shallower, variant
 from train.split import Split, split
 from train.splitting import share
 from train.writing import refuse_used
+from weights.checkpoint import Checkpoint
 from weights.load import load
 
 PHASES = {
@@ -61,10 +64,14 @@ WHY = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
-    parser.add_argument("data", metavar="DATA", help="a zip or a folder with a folder of images for each class")
+    parser.add_argument("data", metavar="DATA", help=HELP)
     parser.add_argument(
         "--base", default="flowers", metavar="NAME",
         help="what to begin with: any model that `python -m resnet classify` takes (default: flowers)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--architecture", metavar="NAME",
+        help="train this network (resnet18 …): the first blocks of each stage of the base, or with scratch any",
     )  # fmt: skip
     parser.add_argument("--edits", metavar="FILE", help="images to leave out or move: the edits.json of a saved folder")
     parser.add_argument("--method", choices=METHODS, default="all", help="what learns (default: all)")
@@ -112,7 +119,7 @@ def run(args: argparse.Namespace) -> int:
     edits = read_edits(Path(args.edits)) if args.edits else ()
     with processes() as rank, tempfile.TemporaryDirectory(prefix="resnet-train-") as folder:
         quiet = rank != 0
-        dataset = _dataset(Path(args.data), Path(folder) / "data", edits, quiet)
+        dataset = _dataset(args.data, Path(folder) / "data", edits, quiet)
         parts = split(dataset, args.val, args.seed)
         recipe = choose(
             args.method, len(parts.train), minutes=args.minutes, epochs=args.epochs, batch_size=args.batch_size,
@@ -122,7 +129,7 @@ def run(args: argparse.Namespace) -> int:
             mixed_precision=args.mixed_precision, teacher_weight=args.teacher_weight,
             teacher_temperature=args.teacher_temperature, feature_weight=args.feature_weight,
         )  # fmt: skip
-        base = load(args.base, local=True)
+        base = _base(load(args.base, local=True), args.architecture, args.method)
         teacher = load(args.teacher, local=True) if args.teacher else None
         name = f"{dataset.name}-{args.method}"
         out = Path(args.out or name)
@@ -140,14 +147,17 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _dataset(source: Path, folder: Path, edits: tuple[Edit, ...], quiet: bool) -> Dataset:
-    with tqdm(desc="Looking at the images", unit=" images", disable=quiet or None, leave=False) as bar:
+def _base(base: Checkpoint, architecture: str | None, method: Method) -> Checkpoint:
+    """What training begins with, as the network that is wanted; `scratch` takes nothing from it but the shape."""
+    if architecture is None:
+        return base
+    if method == "scratch":
+        return replace(base, config=variant(architecture), label_names=())
+    return shallower(base, architecture)
 
-        def progress(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
 
-        dataset = apply(ingest(source, folder, progress=progress), edits)
+def _dataset(data: str, folder: Path, edits: tuple[Edit, ...], quiet: bool) -> Dataset:
+    dataset = apply(open_dataset(data, folder, quiet=quiet), edits)
     if not quiet:
         for one in findings(dataset.report):
             print(f"- {one}" + (f" {', '.join(one.names[:4])}" if one.names else ""))

@@ -271,7 +271,7 @@ def _card(found: Loaded, row: Classification, seconds: float) -> str:
         "</button></li>"
         for one in row.predictions
     )
-    took = both("answer.time", ms=f"{1000 * seconds:.0f}", device=Markup(device_words(found.classifier.device)))
+    took = both("answer.time", ms=f"{1000 * seconds:.0f}", device=Markup(device_words(found.classifier.computed_on)))
     return (
         '<div class="card" aria-live="polite">'
         f'<p class="answer">{html.escape(best.label)} <small>{percent(best.probability)}</small></p>'

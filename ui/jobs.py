@@ -17,13 +17,25 @@ from resnet.errors import Refusal
 
 log = logging.getLogger(__name__)
 
-#: ``stopped``: by its owner; what it had then is kept.
-State = Literal["waiting", "running", "done", "stopped", "failed"]
+#: ``stopped``: by its owner; what it had then is kept. ``interrupted``: it can go on from what it has.
+State = Literal["waiting", "running", "done", "stopped", "interrupted", "failed"]
 #: Seconds that a finished job is kept, and jobs that may wait at the same time: more, and nobody's turn comes.
 KEEP_S, MAX_WAITING = 3600.0, 20
 
 #: Does the work: told when to stop, it yields events while it goes on. An event says what happened; it is not changed.
 Work = Callable[["Stop"], Iterator[Any]]
+
+
+class Interrupted(Exception):
+    """Raised by work that can't go on now, and can later: called again, it goes on from what it has.
+
+    Args:
+        refusal: why.
+    """
+
+    def __init__(self, refusal: Refusal) -> None:
+        self.refusal = refusal
+        super().__init__(str(refusal))
 
 
 class Stop:
@@ -47,7 +59,7 @@ class View:
         state: where it is.
         ahead: how many jobs run or wait before it.
         events: all that happened so far, in order.
-        refusal: why it failed, where there is a sentence for that; None with ``failed`` is a mistake of ours.
+        refusal: why it failed or was interrupted; None with ``failed`` is a mistake of ours.
         seconds: since it began to run, until it ended.
         stopping: whether it was asked to stop and has not yet.
     """
@@ -61,7 +73,7 @@ class View:
 
     @property
     def ended(self) -> bool:
-        return self.state in ("done", "stopped", "failed")
+        return self.state not in ("waiting", "running")
 
 
 @dataclass
@@ -109,17 +121,38 @@ class Jobs:
         self.sweep()
         key = secrets.token_urlsafe(24)
         with self._changed:
-            waiting = sum(job.state == "waiting" for job in self._jobs.values())
-            if waiting >= MAX_WAITING:
-                raise Refusal(
-                    "job.busy", "{count} jobs are waiting already; try again in a while.", count=waiting
-                )  # fmt: skip
+            self._refuse_too_many()
             self._jobs[key] = _Job(work, folder)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._serve, name="jobs", daemon=True)
                 self._thread.start()
             self._changed.notify_all()
         return key
+
+    def go_on(self, key: str | None, keep: Callable[[Any], bool] = lambda _: True) -> None:
+        """Let a job that was interrupted wait for its turn again; of any other nothing happens.
+
+        Args:
+            key: its id.
+            keep: which of the events so far are still true.
+
+        Raises:
+            Refusal: if too many are waiting.
+        """
+        with self._changed:
+            job = self._jobs.get(key or "")
+            if key is None or job is None or job.state != "interrupted":
+                return
+            self._refuse_too_many()
+            job.events[:] = filter(keep, job.events)
+            job.state, job.stop, job.refusal, job.began, job.ended = "waiting", Stop(), None, 0.0, 0.0
+            self._jobs[key] = self._jobs.pop(key)  # behind those who came meanwhile
+            self._changed.notify_all()
+
+    def _refuse_too_many(self) -> None:
+        waiting = sum(job.state == "waiting" for job in self._jobs.values())
+        if waiting >= MAX_WAITING:
+            raise Refusal("job.busy", "{count} jobs are waiting already; try again in a while.", count=waiting)
 
     def look(self, key: str | None) -> View | None:
         """A job as it is now; None if there is none of that id, or not any more."""
@@ -189,7 +222,8 @@ class Jobs:
             with self._changed:
                 forgotten = job.ended < 0
                 job.state, job.refusal, job.ended = state, refusal, self._clock()
-                job.work = _nothing  # it holds the data
+                if state != "interrupted":
+                    job.work = _nothing  # it holds the data
                 if forgotten:
                     del self._jobs[key]
             if forgotten:
@@ -204,6 +238,8 @@ class Jobs:
             for event in job.work(job.stop):
                 with self._changed:
                     job.events.append(event)
+        except Interrupted as interrupted:
+            return "interrupted", interrupted.refusal
         except Refusal as refusal:
             return "failed", refusal
         except Exception:

@@ -14,7 +14,7 @@ import gradio as gr
 
 from resnet.classifier import Classification
 from resnet.errors import Refusal
-from resnet.photos import find_photos
+from resnet.photos import Photo, find_photos
 from resnet.rows import header, to_table
 from ui.drawing import thumbnail
 from ui.listing import LISTING_JS
@@ -59,27 +59,16 @@ def table(
 def _classify_many(
     models: Models, paths: list[str], name: str | None, top_k: int, progress: gr.Progress, csv_path: Path
 ) -> tuple[Any, ...]:
-    if not paths:
-        raise Refusal("photos.none", "No photos were chosen; drop some, or a zip, into the field above.")
+    photos = photos_of(paths)
     if not name:
         raise not_ready()
-    for path in paths:
-        if Path(path).is_dir():  # what lies in a folder was perhaps uploaded by others
-            raise Refusal("image.folder", "{name} is a folder, not a photo; choose a file in it.", name=Path(path).name)
     classifier = models.get(name).classifier
-    photos = find_photos(paths)
-    if len(photos) > MAX_PHOTOS:
-        raise Refusal(
-            "photos.many", "These are {count} photos and the page takes {limit}; use `python -m resnet classify` for "
-            "more.",
-            count=f"{len(photos):,}", limit=f"{MAX_PHOTOS:,}",
-        )  # fmt: skip
     k = max(1, min(top_k, len(classifier.label_names)))
     started = time.perf_counter()
     rows, cells, failed = [], [], 0
     for done, row in enumerate(classifier.predict_iter(photos, max(2, k), keep_crops=True), start=1):
         failed += row.refusal is not None
-        shown = _shown(row.name)
+        shown = shown_as(row.name)
         rows.append(_row(row, shown))
         cells.append(to_table(row, shown, k))
         if done % 8 == 0 or done == len(photos):
@@ -91,7 +80,7 @@ def _classify_many(
         writer.writerows(cells)
     text = both(
         "many.done", count=f"{len(rows):,}", seconds=f"{seconds:.1f}", rate=f"{len(rows) / max(seconds, 1e-6):.0f}",
-        device=Markup(device_words(classifier.device)),
+        device=Markup(device_words(classifier.computed_on)),
     )  # fmt: skip
     failures = both("many.failed", count=failed) if failed else ""
     return (
@@ -101,7 +90,28 @@ def _classify_many(
     )
 
 
-def _shown(name: str) -> str:
+def photos_of(paths: list[str]) -> list[Photo]:
+    """The photos in a visitor's files and zips.
+
+    Raises:
+        Refusal: if there are no files, too many photos in them, or one is a folder.
+    """
+    if not paths:
+        raise Refusal("photos.none", "No photos were chosen; drop some, or a zip, into the field above.")
+    for path in paths:
+        if Path(path).is_dir():  # what lies in a folder was perhaps uploaded by others
+            raise Refusal("image.folder", "{name} is a folder, not a photo; choose a file in it.", name=Path(path).name)
+    photos = find_photos(paths)
+    if len(photos) > MAX_PHOTOS:
+        raise Refusal(
+            "photos.many", "These are {count} photos and the page takes {limit}; use `python -m resnet classify` for "
+            "more.",
+            count=f"{len(photos):,}", limit=f"{MAX_PHOTOS:,}",
+        )  # fmt: skip
+    return photos
+
+
+def shown_as(name: str) -> str:
     """A photo's name without the server's folders: the upload's own name, or its place inside of the zip."""
     path = Path(name)
     for parent in path.parents:

@@ -8,12 +8,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from resnet.classifier import Classifier
 from resnet.errors import Refusal
+from ui.loans import classifier_for
+from ui.zero import on_zero_gpu
 from weights.catalog import CATALOG
 from weights.checkpoint import Checkpoint, read_folder
 from weights.hub import Hub
@@ -63,7 +64,7 @@ class Models:
     Args:
         hub: where to fetch from. On a page it must have no token, or visitors could read what its owner can.
         trusted: names that whoever started the page gave, the only ones that may be paths.
-        device: where to compute.
+        device: where to compute; the GPU by default where there is one.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class Models:
     ) -> None:
         self.hub = hub or Hub(token=False)
         self.trusted = trusted
-        self.device = device
+        self.device = device or ("cpu" if on_zero_gpu() else None)  # there the GPU is only ever lent
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(MAX_LOADING, thread_name_prefix="load")
         self._ready: OrderedDict[str, Loaded] = OrderedDict()
@@ -113,6 +114,8 @@ class Models:
     def add(self, name: str, folder: Path, title: str) -> None:
         """A visitor's own model. Its name is a secret, which opens it; its title is what the page shows instead."""
         with self._lock:
+            if name in self._own and self._own[name][0] != folder:  # its training went on
+                self._ready.pop(name, None)
             self._own[name] = (folder, title)
 
     def forget(self, name: str) -> None:
@@ -140,10 +143,7 @@ class Models:
                 checkpoint = read_folder(own[0], own[1])
             else:
                 checkpoint = load_checkpoint(key, hub=self.hub, progress=load.report, local=key in self.trusted)
-            classifier = checkpoint.classifier(self.device)
-            side = checkpoint.preprocess.size
-            # The first run prepares kernels; it should not be the visitor's.
-            classifier.logits([np.zeros((side, side, 3), np.uint8)])
+            classifier = classifier_for(checkpoint, self.device)
             filters = checkpoint.state_dict["conv1.weight"].float().cpu()
             loaded = Loaded(replace(checkpoint, state_dict={}), classifier, filters)
         except BaseException as error:

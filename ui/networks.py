@@ -99,16 +99,16 @@ def loaded_model(models: Models, name: str | None) -> Loaded:
     return models.get(name)
 
 
-def whole(value: object, code: str, sentence: str, least: int, most: int, step: int = 1) -> int:
+def whole(value: object, code: str, sentence: str, least: int, most: int, step: int = 1, **facts: object) -> int:
     """A field's number, which a visitor may have typed.
 
     Raises:
-        Refusal: of that code and sentence, with `value`, `least` and `most` as facts.
+        Refusal: of that code and sentence, with `value`, `least`, `most` and what else is given as facts.
     """
     number = value if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
     if not least <= number <= most or number % step:  # NaN is in no range
         shown = f"{value:g}" if isinstance(value, float) else "…" if value in (None, "") else repr(value)[:40]
-        raise Refusal(code, sentence, value=shown, least=least, most=most)
+        raise Refusal(code, sentence, value=shown, least=least, most=most, **facts)
     return int(number)
 
 

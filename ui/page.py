@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from ui import architecture, classify, finetune
+from ui import api, architecture, classify, finetune
 from ui.jobs import Jobs
 from ui.models import Models
 from ui.texts import both, label, translations
@@ -40,6 +40,7 @@ def build(default_model: str = FLOWERS, models: Models | None = None, visits: Vi
                 finetune.build(visits, models, visit, model_list, MAX_UPLOAD.replace("mb", " MB"))
             with gr.Tab(label("arch.tab"), id="architecture"):
                 architecture.build(models, ready)
+        api.build(models, visits)
     return page  # type: ignore[no-any-return]
 
 

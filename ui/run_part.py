@@ -13,11 +13,12 @@ from train.recipe import choose as choose_recipe
 from ui.classify import model_choices
 from ui.components import CountInput
 from ui.dataset_view import EDIT_JS
-from ui.jobs import View
+from ui.loans import lender
 from ui.models import Models
+from ui.publish_part import build as build_publishing
 from ui.report_view import CELLS_JS, mistakes_card, report_card
 from ui.texts import both, label
-from ui.training import Result, panel, runs_table, work
+from ui.training import Result, panel, result_of, runs_table, still_true, work
 from ui.visits import OWN, Run, Visit, Visits, with_dataset
 from ui.words import refused
 from weights.catalog import FLOWERS
@@ -67,22 +68,24 @@ def build(
     with gr.Row():
         start = gr.Button(label("run.start"), variant="primary", elem_id="start-run")
         stop = gr.Button(label("run.stop"), visible=False, elem_id="stop-run")
+        go_on = gr.Button(label("run.go_on"), variant="primary", visible=False, elem_id="go-on")
     notice = gr.HTML(elem_id="run-notice", apply_default_css=False)
     progress = gr.HTML(elem_id="run", apply_default_css=False)
     download = gr.DownloadButton(label("run.download"), visible=False, elem_id="model-zip")
+    shown = gr.State("")  # the job whose result this page has, and which of its models
+    build_publishing(visits, models, key, shown)
     report = gr.HTML(js_on_load=CELLS_JS, elem_id="run-report", apply_default_css=False)
     mistakes = gr.HTML(js_on_load=EDIT_JS, elem_id="mistakes", apply_default_css=False)
     table = gr.HTML(elem_id="runs", apply_default_css=False)
     look, stay = gr.Timer(LOOK_S, active=False), gr.Timer(STAY_S)
-    shown = gr.State("")  # the job whose result this page has
     offered = gr.State(())  # the own models that Classify's list has
 
-    outputs = [notice, progress, stop, download, report, mistakes, table, look, shown, offered]
+    outputs = [notice, progress, stop, go_on, download, report, mistakes, table, look, shown, offered]
 
     def begin(mine: object, *wishes: Any) -> tuple[Any, ...]:
         visit = visits.find(mine)
         try:
-            _start(visits, models, visit, *wishes)
+            begin_run(visits, models, visit, *wishes)
         except Exception as error:
             return refused(error, "starting a run"), *(gr.skip() for _ in outputs[1:])
         return _views(visits, visit, "")
@@ -102,6 +105,15 @@ def build(
         choices = [*own, *model_choices(models.trusted)]
         return gr.update(choices=choices, value=FLOWERS) if gone else gr.update(choices=choices)
 
+    def resume(mine: object, seen: str) -> tuple[Any, ...]:
+        visit = visits.find(mine)
+        try:
+            if visit and visit.runs:
+                visits.jobs.go_on(visit.runs[-1].job, still_true)
+        except Exception as error:
+            return refused(error, "going on with a run"), *(gr.skip() for _ in outputs[1:])
+        return _views(visits, visit, seen)
+
     def stays(mine: object) -> None:
         visits.find(mine)
 
@@ -111,6 +123,7 @@ def build(
     wishes = [base, method, minutes, epochs, batch_size, rate, image_size, share, seed]
     start.click(begin, [key, *wishes], outputs, **private)
     stop.click(halt, [key, shown], outputs, **private)
+    go_on.click(resume, [key, shown], outputs, **private)
     look.tick(tick, [key, shown], outputs, concurrency_limit=8, **private)
     stay.tick(stays, key, None, **private)
     page.load(tick, [key, shown], outputs, **private)
@@ -119,10 +132,10 @@ def build(
     return mistakes, outputs
 
 
-def _start(
+def begin_run(
     visits: Visits, models: Models, visit: Visit | None, base: str, method: Any, minutes: float, epochs: Any,
     batch_size: Any, rate: Any, image_size: Any, share: float, seed: Any,
-) -> None:  # fmt: skip
+) -> Run:  # fmt: skip
     """Let a run wait for its turn.
 
     Raises:
@@ -142,12 +155,14 @@ def _start(
         folder = visit.new_folder("run")
         number = len(visit.runs) + 1
         name = f"{dataset.name} · {method}"
-        job = visits.jobs.start(
-            work(dataset, (base or "").strip(), recipe, min(0.5, max(0.05, share)), folder, models, name, edits),
-            folder,
-        )
+        start = work(
+            dataset, (base or "").strip(), recipe, min(0.5, max(0.05, share)), folder, models, name,
+            lender(visit.borrower), edits,
+        )  # fmt: skip
+        job = visits.jobs.start(start, folder)
         one = Run(job, number, base, method, None if epochs else minutes, dataset.name, len(dataset.images))
         visit.runs = (*visit.runs, one)
+    return one
 
 
 def _number(value: Any) -> int | None:
@@ -162,21 +177,22 @@ def _views(visits: Visits, visit: Visit | None, shown: str) -> tuple[Any, ...]:
     views = [visits.jobs.look(run.job) for run in visit.runs]
     view = views[-1]
     active = view is not None and not view.ended
-    state = one.job if view and view.ended else ""
-    if state and state == shown:
-        return *(gr.skip() for _ in range(7)), gr.Timer(active=False), gr.skip(), gr.skip()
     found = result_of(view)
+    state = f"{one.job} {found.folder.name if found else ''}" if view and view.ended else ""
+    if state and state == shown:
+        return *(gr.skip() for _ in range(8)), gr.Timer(active=False), gr.skip(), gr.skip()
     rows = [(run, seen, result_of(seen)) for run, seen in zip(visit.runs, views, strict=True)]
     return (
         "",
         panel(view, one),
         gr.update(visible=active),
+        gr.update(visible=view is not None and view.state == "interrupted"),
         gr.update(visible=found is not None, value=str(found.archive) if found else None),
-        *(_told(one, found) if found else (gr.skip(), gr.skip()) if active else ("", "")),
+        *((gr.skip(), gr.skip()) if active else _told(one, found) if found else ("", "")),
         runs_table(rows),
         gr.Timer(active=active),
         state,
-        tuple(run.model for run, _, left in rows if left is not None),
+        tuple(f"{run.model} {left.folder.name}" for run, _, left in rows if left is not None),
     )
 
 
@@ -204,10 +220,4 @@ def _told(one: Run, found: Result) -> tuple[str, str]:
 def nothing() -> tuple[Any, ...]:
     """The page of a visit without runs."""
     hidden = gr.update(visible=False)
-    return "", "", hidden, hidden, "", "", "", gr.Timer(active=False), "", ()
-
-
-def result_of(view: View | None) -> Result | None:
-    """What a run left behind, where it has come so far."""
-    last = view.events[-1] if view and view.events else None
-    return last if isinstance(last, Result) else None
+    return "", "", hidden, hidden, hidden, "", "", "", gr.Timer(active=False), "", ()

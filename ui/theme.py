@@ -259,7 +259,11 @@ button.small:hover { border-color: var(--primary-500); }
 .mistakes select { font: inherit; font-size: 0.85rem; padding: 2px 4px; border-radius: 6px; margin-left: 4px;
   background: var(--input-background-fill); color: var(--body-text-color);
   border: 1px solid var(--input-border-color); }
-:is(#run-notice, #run, #run-report, #mistakes, #runs):not(:has(*)) { display: none; }
+:is(#run-notice, #run, #run-report, #mistakes, #runs, #published):not(:has(*)) { display: none; }
+.done p { margin: 0 0 8px; line-height: 1.5; } .done p.hint { margin: 8px 0 0; }
+.done pre { margin: 0 0 6px; padding: 8px 12px; border-radius: 8px; background: var(--neutral-100); font-size: 0.875rem;
+  white-space: pre-wrap; overflow-wrap: anywhere; }
+.dark .done pre { background: var(--neutral-800); }
 #data-notice:not(:has(*)) { display: none; }
 .opened { display: grid; grid-template-columns: 1fr minmax(260px, 420px); gap: 16px; align-items: start; }
 .opened h3, .explanations h3 { margin: 0 0 6px; font-size: 1.05rem; font-weight: 650; }

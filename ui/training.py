@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import itertools
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,13 +19,30 @@ from resnet.explain import grad_cam
 from resnet.preprocess import open_image
 from train.dataset import Dataset
 from train.edits import EDITS, Edit
-from train.events import Advanced, Baseline, BatchHalved, Epoch, Event, Finished, Fitted, Skipped, Started, Step, clock
+from train.events import (
+    Advanced,
+    Baseline,
+    BatchHalved,
+    Epoch,
+    Event,
+    Finished,
+    Fitted,
+    Interrupted,
+    Lent,
+    Resumed,
+    Skipped,
+    Started,
+    Step,
+    clock,
+)
 from train.job import Job
+from train.loan import Lender
 from train.recipe import Recipe
 from train.report import Report
 from train.run import run
 from train.saving import device_name
 from train.split import split
+from ui import jobs
 from ui.curves import curves
 from ui.drawing import data_uri, overlay
 from ui.jobs import Stop, View
@@ -52,9 +70,11 @@ class Result:
 
 def work(
     dataset: Dataset, base: str, choose_recipe: Callable[[int], Recipe], share: float, folder: Path, models: Models,
-    name: str, edits: tuple[Edit, ...] = (),
+    name: str, lender: Lender | None = None, edits: tuple[Edit, ...] = (),
 ) -> Callable[[Stop], Iterator[Any]]:  # fmt: skip
     """The work of a job: load the base, train, show its mistakes, pack the model.
+
+    Called again after it was interrupted, it goes on from the state in its folder.
 
     Args:
         dataset: with its edits.
@@ -64,33 +84,58 @@ def work(
         folder: of the run.
         models: knows where bases come from.
         name: of the model.
+        lender: of devices to train on, where this process has none.
         edits: of the dataset, to be kept beside the model.
     """
+    times = itertools.count(1)
 
     def events(stop: Stop) -> Iterator[Any]:
         yield Started("read")
         checkpoint = load(base, hub=models.hub, local=base in models.trusted)
         parts = split(dataset, share)
         recipe = choose_recipe(len(parts.train))
-        out = folder / "model"
+        time = next(times)
+        out = folder / (f"model-{time}" if time > 1 else "model")  # what there is already can be in use
         command = f"python -m train DATA --base {base} --method {recipe.method}"
         if edits:
             command += f" --edits {EDITS}"
         finished: Finished | None = None
+        interrupted: Interrupted | None = None
         state, device = folder / "state", _device(models)
-        job = Job(dataset, parts, checkpoint, recipe, out, state, device, name, command, edits=edits)
-        for event in run(job, stop):
-            if isinstance(event, Fitted):
-                continue  # its weights are in the folder; an event stays for an hour
-            if isinstance(event, Finished):
-                finished = event
-            else:
-                yield event
-        assert finished is not None
-        shutil.rmtree(state, ignore_errors=True)
-        yield result(dataset, finished, folder, models)
+        job = Job(
+            dataset, parts, checkpoint, recipe, out, state, device, name, command, lender=lender, edits=edits
+        )  # fmt: skip
+        try:
+            for event in run(job, stop):
+                if isinstance(event, Fitted):
+                    continue  # its weights are in the folder; an event stays for an hour
+                if isinstance(event, Interrupted):
+                    interrupted = None if stop() else event
+                elif isinstance(event, Finished):
+                    finished = event
+                else:
+                    yield event
+        except Refusal:
+            if interrupted is None:
+                raise  # else there is no model yet, and there can be one
+        if interrupted is None:
+            shutil.rmtree(state, ignore_errors=True)
+        if finished is not None:
+            yield result(dataset, finished, folder, models)
+        if interrupted is not None:
+            raise jobs.Interrupted(interrupted.refusal)
 
     return events
+
+
+def still_true(event: Any) -> bool:
+    """Whether what an interrupted run told is not told again when it goes on: photos, for one, are read again."""
+    return isinstance(event, Step | Epoch | Lent | BatchHalved | Result)
+
+
+def result_of(view: View | None) -> Result | None:
+    """What a run left behind, where it has come so far."""
+    return next((event for event in reversed(view.events) if isinstance(event, Result)), None) if view else None
 
 
 def _device(models: Models) -> torch.device | None:
@@ -101,7 +146,7 @@ def result(dataset: Dataset, finished: Finished, folder: Path, models: Models) -
     """The model packed, and Grad-CAM of its most confident mistakes."""
     paths = {image.name: image.path for image in dataset.images}
     answers = tuple(Answer(paths[name], name, *pair) for name, pair in finished.answers.items() if name in paths)
-    archive = Path(shutil.make_archive(str(folder / "model"), "zip", finished.folder))
+    archive = Path(shutil.make_archive(str(finished.folder), "zip", finished.folder))
     classifier = read_folder(finished.folder).classifier(models.device)
     overlays = {}
     for mistake in finished.report.mistakes[:MISTAKES]:
@@ -145,7 +190,7 @@ def panel(view: View | None, one: Run | None) -> str:
     if view.state == "failed":
         said = sentence(view.refusal) if view.refusal else both("error.unexpected")
         return f'<div class="card run"><h3>{title}</h3></div>{alert(said)}'
-    events = [event for event in view.events if not isinstance(event, Result)]
+    events = _resumed([event for event in view.events if not isinstance(event, Result)])
     drawn = curves(events, both("run.loss"), both("run.val_accuracy"), both("run.baseline"))
     return (
         f'<div class="card run" aria-live="off"><h3>{title}</h3>{_now(view, events)}{_baseline(events)}{drawn}'
@@ -153,9 +198,29 @@ def panel(view: View | None, one: Run | None) -> str:
     )
 
 
+def _resumed(events: Sequence[Event]) -> list[Event]:
+    """Without the steps and epochs that were lost between the last saved state and an interruption."""
+    found: list[Event] = []
+    for event in events:
+        if isinstance(event, Resumed):
+            found = [one for one in found if not _after(one, event)]
+        found.append(event)
+    return found
+
+
+def _after(event: Event, resumed: Resumed) -> bool:
+    if isinstance(event, Step):
+        return event.progress > resumed.progress + 1e-9
+    return isinstance(event, Epoch) and event.number > resumed.epoch
+
+
 def _now(view: View, events: Sequence[Event]) -> str:
     """One line and a bar, or how it ended."""
     device = html.escape(device_name(torch.device("cuda" if torch.cuda.is_available() else "cpu")))
+    if view.state == "interrupted":
+        kept = "run.interrupted" if any(isinstance(event, Result) for event in view.events) else "run.interrupted_empty"
+        why = sentence(view.refusal) if view.refusal else both("error.unexpected")
+        return f'<p class="doubt">{why}</p><p>{both(kept, seconds=clock(view.seconds))}</p>'
     if view.ended:
         key = "run.stopped" if view.state == "stopped" else "run.done"
         return f"<p>{both(key, seconds=clock(view.seconds), device=device)}</p>"
@@ -191,7 +256,9 @@ def _baseline(events: Sequence[Event]) -> str:
 
 
 def _notes(events: Sequence[Event]) -> str:
-    notes = [both("run.halved", count=event.at_a_time) for event in events if isinstance(event, BatchHalved)]
+    lent = [event for event in events if isinstance(event, Lent)]
+    notes = [both("run.lent", count=len(lent), seconds=lent[-1].seconds, device=lent[-1].device)] if lent else []
+    notes += [both("run.halved", count=event.at_a_time) for event in events if isinstance(event, BatchHalved)]
     skipped = [event for event in events if isinstance(event, Skipped)]
     notes += [html.escape(event.reason) for event in skipped[:5]]
     if len(skipped) > 5:

@@ -19,6 +19,7 @@ from resnet.errors import Refusal
 from train.dataset import Dataset
 from train.edits import Edit, edited
 from ui.jobs import Jobs
+from ui.zero import Borrower
 
 #: Seconds without a look after which a visit is over. The page looks every few seconds while it is open.
 IDLE_S = 900.0
@@ -55,6 +56,7 @@ class Visit:
     edits: tuple[Edit, ...] = ()
     runs: tuple[Run, ...] = ()
     chosen: str = ""
+    borrower: Borrower = field(default_factory=Borrower, repr=False)
     lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
     _edited: tuple[Dataset, tuple[Edit, ...], Dataset] | None = field(default=None, repr=False)
 
@@ -124,6 +126,7 @@ class Visits:
             visit = self._visits.get(key) if isinstance(key, str) else None
             if visit is not None:
                 visit.seen = self._clock()
+                visit.borrower.seen()
             return visit
 
     def open(self, key: object) -> Visit:
@@ -134,6 +137,7 @@ class Visits:
             fresh = secrets.token_urlsafe(24)
             folder = Path(tempfile.mkdtemp(prefix="visit-", dir=self._root.name))
             visit = self._visits[fresh] = Visit(fresh, folder, self._clock())
+            visit.borrower.seen()
             return visit
 
     def close(self, key: object) -> None:

@@ -1,10 +1,11 @@
-"""``python -m weights list | fetch NAME | show NAME``."""
+"""``python -m weights list | fetch NAME | show NAME | publish DIR OWNER/NAME``."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
+from pathlib import Path
 from typing import Never
 
 from tqdm.auto import tqdm
@@ -14,6 +15,7 @@ from weights.catalog import entries
 from weights.checkpoint import Checkpoint
 from weights.hub import Hub, Progress
 from weights.load import load
+from weights.publish import publish
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -30,11 +32,24 @@ def main(argv: list[str] | None = None) -> int:
         command.add_argument("name", help="a name of the list, owner/name[@revision], a folder or a .pth file")
         command.add_argument("--json", action="store_true", help="the facts as one JSON object")
         command.add_argument("--cache-dir", help="where files are kept (default: the Hub client's cache)")
+    push = commands.add_parser(
+        "publish",
+        help="push a saved folder to the Hub",
+        description="Push a saved folder, with its card, to a new repository on the Hub: all of it in one commit, or "
+        "nothing. The token is the one in HF_TOKEN or of `hf auth login`. A name that is taken is refused.",
+    )
+    push.add_argument("folder", metavar="DIR", type=Path, help="a folder that `python -m train` has written")
+    push.add_argument("name", metavar="OWNER/NAME", help="of the new repository; NAME alone is one of your own account")
+    push.add_argument("--public", action="store_true", help="everybody may read it (default: you alone)")
     args = parser.parse_args(argv)
     if args.command == "list":
         _list(args.json)
         return 0
     try:
+        if args.command == "publish":
+            done = publish(args.folder, args.name, public=args.public)
+            print(f"{done.url} ({'private' if done.private else 'public'})", *done.loaders, sep="\n")
+            return 0
         with _Bar() as bar:
             checkpoint = load(args.name, hub=Hub(cache_dir=args.cache_dir), progress=bar)
     except Refusal as refusal:

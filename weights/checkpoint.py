@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import pickletools
+import shutil
 import zipfile
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -24,6 +25,8 @@ from resnet.preprocess import Preprocess
 from weights import layouts
 
 CONFIG, PREPROCESSOR, CLASS_INDICES = "config.json", "preprocessor_config.json", "class_indices.json"
+#: What names photos with a saved folder and nothing else of ours; its source is copied as it is.
+PREDICT = Path(__file__).with_name("predict.py")
 SAFETENSORS, INDEX, BIN = "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"
 #: Larger files don't travel in plain git on the Hub: the shipped checkpoint is sharded at this size.
 SHARD_BYTES = 8_500_000
@@ -371,7 +374,7 @@ def to_config(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def write_folder(checkpoint: Checkpoint, folder: Path, half: bool = True, shard_bytes: int | None = None) -> None:
-    """Save as a folder that `read_folder` and timm read; other files in it (card, metrics) stay.
+    """Save as a folder that `read_folder` and timm read, and that names photos by itself; other files in it stay.
 
     Args:
         checkpoint: what to save.
@@ -395,8 +398,10 @@ def write_folder(checkpoint: Checkpoint, folder: Path, half: bool = True, shard_
     _write_json(folder / CONFIG, to_config(checkpoint))
     if checkpoint.label_names:
         _write_json(folder / CLASS_INDICES, {str(index): label for index, label in enumerate(checkpoint.label_names)})
+        shutil.copyfile(PREDICT, folder / PREDICT.name)
     else:
-        (folder / CLASS_INDICES).unlink(missing_ok=True)
+        for file in (CLASS_INDICES, PREDICT.name):
+            (folder / file).unlink(missing_ok=True)
 
 
 def _write_json(path: Path, data: object) -> None:

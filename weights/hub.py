@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 from huggingface_hub import (
@@ -95,14 +95,20 @@ class Hub:
         endpoint: the Hub's address; ``HF_ENDPOINT`` or huggingface.co by default.
         cache_dir: where files are kept; the client's own cache by default.
         token: as the client takes it: None for the one that is signed in on this machine, False for none at all.
+        kind: of the repositories that it is asked for.
     """
 
     def __init__(
-        self, endpoint: str | None = None, cache_dir: str | Path | None = None, token: str | bool | None = None
+        self,
+        endpoint: str | None = None,
+        cache_dir: str | Path | None = None,
+        token: str | bool | None = None,
+        kind: Literal["model", "dataset"] = "model",
     ) -> None:
         self.endpoint = endpoint or os.environ.get("HF_ENDPOINT") or constants.ENDPOINT
         self.cache_dir = Path(cache_dir or constants.HF_HUB_CACHE)
         self.token = token
+        self.kind = kind
 
     def resolve(self, repo: str, revision: str | None = None) -> Listing:
         """Which commit a revision is, and what it holds.
@@ -120,14 +126,14 @@ class Hub:
         revision = revision or "main"
         if COMMIT.fullmatch(revision) and (known := self._read_receipt(repo, revision, revision)):
             return known
-        facts = {"repo": repo, "revision": revision, "host": self._host}
+        facts = {"repo": repo, "revision": revision, "host": self.host}
         try:
             with self._sentences(**facts):
-                info = HfApi(endpoint=self.endpoint, token=self.token).model_info(
-                    repo, revision=revision, files_metadata=True, timeout=TIMEOUT_S
-                )
+                api = HfApi(endpoint=self.endpoint, token=self.token)
+                ask = api.dataset_info if self.kind == "dataset" else api.model_info
+                info = ask(repo, revision=revision, files_metadata=True, timeout=TIMEOUT_S)
         except Refusal as refusal:
-            if refusal.code in ("hub.offline", "hub.timeout", "hub.error", "hub.busy"):
+            if refusal.code in ("hub.offline", "hub.offline_data", "hub.timeout", "hub.error", "hub.busy"):
                 commit = self._read_ref(repo, revision)
                 if commit and (known := self._read_receipt(repo, revision, commit, from_cache=True)):
                     return known
@@ -152,8 +158,10 @@ class Hub:
                 that the next try is a clean one.
         """
         remote = listing.files[name]
-        facts = {"repo": listing.repo, "revision": listing.revision, "host": self._host, "file": name}
-        cached = try_to_load_from_cache(listing.repo, name, cache_dir=self.cache_dir, revision=listing.commit)
+        facts = {"repo": listing.repo, "revision": listing.revision, "host": self.host, "file": name}
+        cached = try_to_load_from_cache(
+            listing.repo, name, cache_dir=self.cache_dir, revision=listing.commit, repo_type=self.kind
+        )
         if isinstance(cached, str) and self._is_verified(listing, name):
             return Path(cached)
         if remote.size > MAX_TOTAL_BYTES:
@@ -165,12 +173,15 @@ class Hub:
             if not isinstance(cached, str):
                 # Asked by ourselves first: where the Hub refuses, the client would try for minutes and then say only
                 # that the file is not in the cache.
-                url = hf_hub_url(listing.repo, name, revision=listing.commit, endpoint=self.endpoint)
+                url = hf_hub_url(
+                    listing.repo, name, repo_type=self.kind, revision=listing.commit, endpoint=self.endpoint
+                )
                 get_hf_file_metadata(url, token=self.token, timeout=TIMEOUT_S, endpoint=self.endpoint)
             path = Path(
                 hf_hub_download(
                     listing.repo, name, revision=listing.commit, cache_dir=self.cache_dir, endpoint=self.endpoint,
                     token=self.token, etag_timeout=TIMEOUT_S, tqdm_class=_reporter(progress, remote.size, name),
+                    repo_type=self.kind,
                 )
             )  # fmt: skip
             if not _matches(path, remote):
@@ -185,7 +196,7 @@ class Hub:
     # -- the receipt ---------------------------------------------------------------------------------------------------
 
     def _folder(self, repo: str) -> Path:
-        return self.cache_dir / repo_folder_name(repo_id=repo, repo_type="model") / ".verified"
+        return self.cache_dir / repo_folder_name(repo_id=repo, repo_type=self.kind) / ".verified"
 
     def _write_receipt(self, listing: Listing) -> None:
         folder = self._folder(listing.repo)
@@ -231,7 +242,8 @@ class Hub:
     # -- the refusals --------------------------------------------------------------------------------------------------
 
     @property
-    def _host(self) -> str:
+    def host(self) -> str:
+        """Its address without the protocol, as sentences name it."""
         return re.sub(r"^https?://", "", self.endpoint).rstrip("/")
 
     @contextlib.contextmanager
@@ -247,6 +259,11 @@ class Hub:
                 **facts,
             ) from None  # fmt: skip
         except (RepositoryNotFoundError, HFValidationError):  # the latter: no repository can have such a name
+            if self.kind == "dataset":
+                raise Refusal(
+                    "hub.no_dataset", "There is no dataset {repo} on {host}, or it is private: check the spelling, or "
+                    "sign in with `hf auth login`.", **facts,
+                ) from None  # fmt: skip
             raise Refusal(
                 "hub.no_repo", "There is no model {repo} on {host}, or it is private: check the spelling, or sign in "
                 "with `hf auth login`.", **facts,
@@ -262,7 +279,7 @@ class Hub:
                 "hub.no_file", "{repo} no longer holds {file}; try again.", **{"file": "a file", **facts}
             ) from None
         except HfHubHTTPError as error:
-            raise self._refused(error, facts) from None
+            raise self.refused(error, facts) from None
         except OSError as error:
             if error.errno in FULL_DISK:
                 raise Refusal(
@@ -285,7 +302,8 @@ class Hub:
                 raise self._truncated(facts) from None
             raise self._no_answer(error, facts) from None
 
-    def _refused(self, error: HfHubHTTPError, facts: dict[str, str]) -> Refusal:
+    def refused(self, error: HfHubHTTPError, facts: dict[str, str]) -> Refusal:
+        """What the Hub's answer means for whoever reads."""
         status = error.response.status_code
         if status == 401:
             return Refusal(
@@ -311,34 +329,40 @@ class Hub:
 
     def _no_answer(self, error: BaseException, facts: dict[str, str]) -> Refusal:
         """Why a file could not be had, by what is at the root of the client's error."""
-        for cause in _causes(error):
+        for cause in causes(error):
             if isinstance(cause, HfHubHTTPError):
-                return self._refused(cause, facts)
-        return self._timeout(facts) if _is_timeout(error) else self._offline(facts)
+                return self.refused(cause, facts)
+        return self.timed_out(TIMEOUT_S, facts) if is_timeout(error) else self._offline(facts)
 
-    def _timeout(self, facts: dict[str, str]) -> Refusal:
+    def timed_out(self, seconds: float, facts: dict[str, str]) -> Refusal:
+        """It has said nothing for so long."""
         return Refusal(
             "hub.timeout", "{host} did not answer within {seconds:.0f} seconds; check the connection and try again.",
-            seconds=TIMEOUT_S, **facts,
+            seconds=seconds, **facts,
         )  # fmt: skip
 
     def _offline(self, facts: dict[str, str]) -> Refusal:
+        if self.kind == "dataset":
+            return Refusal(
+                "hub.offline_data", "{host} can't be reached and {repo} is not in the cache: connect and try again, or "
+                "name a zip or a folder.", **facts,
+            )  # fmt: skip
         return Refusal(
             "hub.offline", "{host} can't be reached and {repo} is not in the cache: connect and try again, or use "
             "`flowers`, which needs no network.", **facts,
         )  # fmt: skip
 
 
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
+def causes(error: BaseException | None) -> Iterator[BaseException]:
     """An error, what it was raised from, and so on."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
 
 
-def _is_timeout(error: BaseException) -> bool:
+def is_timeout(error: BaseException) -> bool:
     """Whether a time-out is at the root of an error of the client."""
-    return any(isinstance(cause, TimeoutError) or "Timeout" in type(cause).__name__ for cause in _causes(error))
+    return any(isinstance(cause, TimeoutError) or "Timeout" in type(cause).__name__ for cause in causes(error))
 
 
 def _matches(path: Path, remote: RemoteFile) -> bool:

@@ -6,6 +6,8 @@ import html
 import json
 import random
 import re
+import subprocess
+import sys
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
@@ -277,13 +279,17 @@ def test_its_snippets_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     (tmp_path / "DIR" / "README.md").write_text(card(facts), encoding="utf-8")
     photo = Image.effect_mandelbrot((90, 70), (-2, -1, 1, 1), 50).convert("RGB")
     photo.save(tmp_path / "photo.jpg")
+    photo.save(tmp_path / "DIR" / "photo.jpg")
     monkeypatch.chdir(tmp_path)
-    shell, python = (
+    shell, alone, python = (
         token.content for token in _tokens(_body(card(facts)).split("## Accuracy")[0]) if token.type == "fence"
     )
     assert shell.startswith("python -m resnet classify")
     assert resnet_main([*shell.split()[3:], "--json"]) == 0
     first = json.loads(capsys.readouterr().out)["predictions"][0]
+    command = [sys.executable, *alone.split()[1:]]
+    said = subprocess.run(command, cwd=tmp_path / "DIR", capture_output=True, text=True, timeout=120, check=True).stdout
+    assert said.startswith(f"photo.jpg: {first['label']} {100 * first['probability']:.1f} %, ")
     exec(compile(python, "README.md", "exec"), {})
     label, probability = capsys.readouterr().out.split()
     assert (label, float(probability)) == (first["label"], pytest.approx(first["probability"], abs=2e-3))

@@ -272,13 +272,13 @@ def test_unknown_methods_and_settings() -> None:
 
 
 def test_a_state_is_whole_or_not_there(tmp_path: Path) -> None:
-    assert read_state(tmp_path, torch.device("cpu"), {}) is None
+    assert read_state(tmp_path, {}) is None
     assert write_state(tmp_path, {"numbers": [1], "tensor": torch.ones(3)})
-    found = read_state(tmp_path, torch.device("cpu"), {})
+    found = read_state(tmp_path, {})
     assert found and found["numbers"] == [1] and torch.equal(found["tensor"], torch.ones(3))
     assert [file.name for file in tmp_path.iterdir()] == [STATE]
     data = (tmp_path / STATE).read_bytes()
     for broken in (b"", b"x" * 100, data[: len(data) // 2]):
         (tmp_path / STATE).write_bytes(broken)
         with pytest.raises(Refusal, match="can't be read"):
-            read_state(tmp_path, torch.device("cpu"), {})
+            read_state(tmp_path, {})

@@ -10,7 +10,7 @@ import pytest
 
 from ui import many
 from ui.classify import _choice, model_choices
-from ui.many import _shown, table
+from ui.many import shown_as, table
 from ui.models import Models
 from weights.catalog import CATALOG, FLOWERS
 
@@ -27,7 +27,7 @@ from weights.catalog import CATALOG, FLOWERS
     ],
 )
 def test_names_are_shown_without_the_folders_of_the_server(name: str, shown: str) -> None:
-    assert _shown(name) == shown
+    assert shown_as(name) == shown
 
 
 def test_the_list_holds_the_shipped_model_and_the_catalogue() -> None:

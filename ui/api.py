@@ -1,0 +1,206 @@
+"""The jobs of the page as named endpoints, for `gradio_client`, for curl, and as MCP tools.
+
+Annotations here are objects, not texts (there is no ``from __future__ import annotations``): Gradio makes of them what
+its clients are told of an endpoint's types.
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.events import api
+
+from resnet.config import VARIANTS
+from resnet.errors import Refusal
+from resnet.photos import Photo
+from resnet.rows import header, to_table
+from resnet.summary import Depth, parts
+from resnet.summary import layers as layers_of
+from train.ingest import ingest
+from train.methods import METHODS, Method
+from ui import answers, given
+from ui.answers import Named, Progress, Table
+from ui.many import photos_of, shown_as
+from ui.models import Loaded, Models
+from ui.networks import SIZES
+from ui.run_part import MINUTES, begin_run
+from ui.training import result_of
+from ui.visits import Visits
+from weights.catalog import FLOWERS
+
+log = logging.getLogger(__name__)
+
+#: Names of one photo that may be asked for; no more are given than there are classes.
+MAX_TOP_K = 1000
+#: Tables that are made at the same time.
+TABLES = 2
+DEPTHS: tuple[Depth, ...] = ("stage", "block", "layer")
+
+
+@contextmanager
+def sentences(doing: str) -> Iterator[None]:
+    """A refusal goes out as its sentence; anything else is our mistake, which is logged, and only said to be one."""
+    try:
+        yield
+    except Refusal as refusal:
+        raise gr.Error(str(refusal), print_exception=False) from None
+    except Exception as error:
+        log.error("%s", doing, exc_info=error)
+        raise gr.Error(answers.unexpected(), print_exception=False) from None
+
+
+def build(models: Models, visits: Visits) -> None:
+    """Add the endpoints to the current Blocks.
+
+    Args:
+        models: where models are loaded.
+        visits: where fine-tunings run, beside the page's.
+    """
+    # A call holds one of these only while it computes, never while its model is being fetched.
+    photos, tables = asyncio.Semaphore(max(2, os.cpu_count() or 1)), asyncio.Semaphore(TABLES)
+
+    async def ready(name: str) -> Loaded:
+        # Shielded: others may wait for the same load when this caller goes away.
+        return await asyncio.shield(asyncio.wrap_future(models.start(name).future))
+
+    async def classify(photo: gr.FileData, model: str = FLOWERS, top_k: int = 5) -> Named:
+        """Name what is in a photo.
+
+        Args:
+            photo: an uploaded image file of any format, mode and size up to 50 megapixels.
+            model: a name of the list, owner/name[@revision] of a ResNet on the Hub, or that of a finished job.
+            top_k: how many classes to name, most likely first.
+
+        Returns:
+            The most likely label with its probability (0 to 1), a verdict (clear, close or none) and all predictions.
+        """
+        with sentences("/classify"):
+            path, k = await asyncio.to_thread(given.upload, "photo", photo), given.number("top_k", top_k, 1, MAX_TOP_K)
+            found = await ready(given.text("model", model))
+            async with photos:
+                one = Photo(path.name, path)
+                (row,) = await asyncio.to_thread(found.classifier.predict, [one], k)
+            return answers.named(row)
+
+    async def classify_batch(files: list[gr.FileData], model: str = FLOWERS, top_k: int = 5) -> Table:
+        """Name what is in many photos.
+
+        Args:
+            files: uploaded images, and zips of images; 2,000 photos at most.
+            model: as for /classify.
+            top_k: how many classes to name for each photo.
+
+        Returns:
+            The page's CSV, one row for each photo: path, label_1, probability_1 and so on, verdict, error.
+        """
+        with sentences("/classify_batch"):
+            paths = [str(path) for path in await asyncio.to_thread(given.uploads, "files", files)]
+            k, found = given.number("top_k", top_k, 1, MAX_TOP_K), await ready(given.text("model", model))
+            async with tables:
+                return await asyncio.to_thread(_table, found, paths, k)
+
+    async def layers(name: str = "resnet34", image_size: int = 224, depth: Depth = "stage") -> Table:
+        """What a network is made of and what each part costs, for one image.
+
+        Args:
+            name: a variant (resnet18 to resnet200, resnext50_32x4d ...) or a model as for /classify.
+            image_size: side of the image in pixels, 32 to 512.
+            depth: one row for each stage, block or layer.
+
+        Returns:
+            One row for each part: shapes, parameters, multiply-accumulates, activations in bytes, receptive field.
+        """
+        with sentences("/layers"):
+            side = given.number("image_size", image_size, *SIZES)
+            deep, known = given.choice("depth", depth, DEPTHS), given.text("name", name)
+            config = VARIANTS[known] if known in VARIANTS else (await ready(known)).checkpoint.config
+            facts = await asyncio.to_thread(layers_of, config, side)
+            return answers.table([asdict(one) for one in (facts if deep == "layer" else parts(facts, deep))])
+
+    def finetune(
+        archive: gr.FileData, base: str = FLOWERS, method: Method = "all", minutes: int = 5, epochs: int | None = None,
+        batch_size: int | None = None, learning_rate: float | None = None, image_size: int | None = None,
+        share: float = 0.2, seed: int = 0,
+    ) -> str:  # fmt: skip
+        """Begin to fine-tune a model on your own photos; ask /job how it goes.
+
+        Args:
+            archive: an uploaded zip with a folder of images for each class.
+            base: what to begin with: a model as for /classify.
+            method: what learns: head, last-stage, all, scratch or tutorial.
+            minutes: time budget of the whole run, 1 to 60; epochs decide where they are given.
+            epochs: how often each photo is seen, at most.
+            batch_size: photos of one step.
+            learning_rate: the largest of the cycle, of the last stage.
+            image_size: side in pixels; the base's own by default.
+            share: of each class that is kept apart to judge on, 0.05 to 0.5.
+            seed: of all that is random.
+
+        Returns:
+            The job's id. Whoever has it can see the job, stop it and take its model: keep it to yourself.
+        """
+        with sentences("/finetune"):
+            path, chosen = given.upload("archive", archive), given.choice("method", method, METHODS)
+            wishes = (
+                given.text("base", base), chosen, given.number("minutes", minutes, *MINUTES),
+                *(given.optional(*one) for one in (
+                    ("epochs", epochs), ("batch_size", batch_size), ("learning_rate", learning_rate),
+                    ("image_size", image_size),
+                )),
+                given.optional("share", share, 0.2), given.optional("seed", seed, 0),
+            )  # fmt: skip
+            return _begin(visits, models, path, wishes)
+
+    def job(job_id: str, stop: bool = False) -> tuple[Progress, gr.FileData | None]:
+        """How a fine-tuning goes, and its model as a zip when it is done.
+
+        Args:
+            job_id: what /finetune answered.
+            stop: whether to end it now with the best model so far.
+
+        Returns:
+            State, progress, events so far and, at the end, metrics; and the zip of the model's folder.
+        """
+        with sentences("/job"):
+            key = given.text("job_id", job_id)
+            if stop is True:
+                visits.jobs.stop(key)
+            view = visits.jobs.look(key)
+            if view is None:
+                raise Refusal("job.gone", "There is no job of this id, or not any more; begin another one.")
+            found, model = result_of(view), f"run:{key}"
+            if found and models.title(model) == model:
+                models.add(model, found.folder, "the model of a job")
+            packed = gr.FileData(path=str(found.archive), orig_name="model.zip") if found else None
+            return answers.progress(view, model), packed
+
+    waits: dict[str, Any] = {"concurrency_limit": None}
+    api(classify, api_name="classify", **waits)
+    api(classify_batch, api_name="classify_batch", **waits)
+    api(layers, api_name="layers", **waits)
+    api(finetune, api_name="finetune", concurrency_limit=2, concurrency_id="data")
+    api(job, api_name="job", concurrency_limit=8)
+
+
+def _table(found: Loaded, paths: list[str], top_k: int) -> Table:
+    """The CSV that the page gives."""
+    k = min(top_k, max(1, len(found.classifier.label_names)))
+    rows = found.classifier.predict_iter(photos_of(paths), max(2, k))
+    return {"columns": header(k), "rows": [to_table(row, shown_as(row.name), k) for row in rows]}
+
+
+def _begin(visits: Visits, models: Models, path: Path, wishes: tuple[Any, ...]) -> str:
+    """A visit of its own for each job, which ends when the job is forgotten."""
+    visit = visits.open(None)
+    try:
+        visit.source = ingest(path, visit.new_folder("data"))
+        return begin_run(visits, models, visit, *wishes).job
+    except BaseException:
+        visits.close(visit.key)
+        raise
