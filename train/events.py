@@ -37,6 +37,14 @@ class Advanced:
 
 
 @dataclass(frozen=True)
+class Seen:
+    """What the frozen base sees in the photos: ``(N, num_features)`` of N names."""
+
+    names: tuple[str, ...]
+    features: Tensor = field(repr=False)
+
+
+@dataclass(frozen=True)
 class Baseline:
     """The first model is there, so many seconds after the run began."""
 
@@ -183,7 +191,7 @@ class Finished:
 
 
 Event = (
-    Started | Advanced | Baseline | Taught | Step | Epoch | BatchHalved | Skipped | Resumed | Paused | Lent
+    Started | Advanced | Seen | Baseline | Taught | Step | Epoch | BatchHalved | Skipped | Resumed | Paused | Lent
     | Interrupted | Fitted | Finished
 )  # fmt: skip
 

@@ -14,7 +14,7 @@ from resnet.preprocess import Pixels
 from train.cache import Shelf, decode, memory_limit, planned_bytes, room_for
 from train.cache import Skipped as Undecoded
 from train.dataset import Image
-from train.events import Advanced, Event, Skipped, Started
+from train.events import Advanced, Event, Seen, Skipped, Started
 from train.job import Job
 from train.unpack import disk_refusal
 from weights.checkpoint import Checkpoint
@@ -53,6 +53,14 @@ class Read:
     eval_s: float
     test_s: float
     skipped: dict[str, str]
+
+    def seen(self, names: Sequence[str]) -> Seen | None:
+        """What the base sees in all photos, of a dataset's names of images; None where it knows nothing."""
+        if not len(self.features):
+            return None
+        held = [self.val] if self.test is None else [self.val, self.test]
+        known = [names[place] for place in self.kept] + [name for one in held for name in one.names]
+        return Seen(tuple(known), torch.cat([self.features, *(one.features for one in held)]))
 
 
 class _Seen:

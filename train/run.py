@@ -50,6 +50,8 @@ def run(job: Job, stop: Callable[[], bool] = lambda: False) -> Iterator[Event]:
     base = _base(job)
     read = yield from read_photos(job, base, device)
     names = job.dataset.classes
+    if seen := read.seen([image.name for image in job.dataset.images]):
+        yield seen
     baseline = yield from _baseline(job, read, began)
     teacher, taught = yield from _teacher(job, read)
     weights: Mapping[str, Tensor] | None = None

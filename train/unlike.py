@@ -80,6 +80,17 @@ def unlike(dataset: Dataset, features: Tensor | None = None) -> tuple[Unlike, ..
     return tuple(sorted(found, key=lambda one: -one.oddness))
 
 
+def in_order(dataset: Dataset, names: Sequence[str], features: Tensor) -> Tensor:
+    """Features for `unlike`: those of `names` in the order of a dataset's images.
+
+    Of an image that none are known of (it could not be decoded, or came later) nothing odd should be said: it gets the
+    mean of the others.
+    """
+    rows = dict(zip(names, features, strict=True))
+    mean = features.mean(0)
+    return torch.stack([rows.get(image.name, mean) for image in dataset.images])
+
+
 def _deviations(values: Numbers, floor: float) -> Numbers:
     """How many standard deviations above the median; of the middle half, lest the odd ones say what is odd."""
     middle = np.median(values)

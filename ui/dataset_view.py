@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import html
+import threading
+from collections import OrderedDict
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 
 from PIL import Image as Picture
@@ -22,6 +23,8 @@ from ui.texts import Markup, both, sentence
 CLASSES, IN_CLASS, FINDINGS, ODD = 40, 6, 12, 8
 #: Side of a thumbnail, in pixels.
 SIDE = 64
+#: Thumbnails kept in memory, a few kB each.
+THUMBS = 4000
 
 # Buttons of the report change the dataset; one listener serves whatever buttons there are.
 EDIT_JS = """
@@ -153,9 +156,32 @@ def _edit(edit: Edit) -> Markup:
     return Markup(both("data.moved", name=edit.name, label=edit.label))
 
 
-@lru_cache(maxsize=4000)
+_thumbs: OrderedDict[tuple[Path, int], str] = OrderedDict()
+_thumbs_lock = threading.Lock()
+
+
 def thumb(path: Path, side: int = SIDE) -> str:
     """A square thumbnail of an image as a data URI; grey where it can't be read any more."""
+    with _thumbs_lock:
+        if found := _thumbs.get((path, side)):
+            _thumbs.move_to_end((path, side))
+            return found
+    made = _thumb(path, side)
+    with _thumbs_lock:
+        _thumbs[path, side] = made
+        while len(_thumbs) > THUMBS:
+            _thumbs.popitem(last=False)
+    return made
+
+
+def forget_thumbs(folder: Path) -> None:
+    """Drop the thumbnails of all that lies in a folder that is gone."""
+    with _thumbs_lock:
+        for key in [key for key in _thumbs if key[0].is_relative_to(folder)]:
+            del _thumbs[key]
+
+
+def _thumb(path: Path, side: int) -> str:
     try:
         image = open_image(path, path.name)
     except (Refusal, OSError):

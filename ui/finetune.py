@@ -15,7 +15,6 @@ from train.dataset import Dataset, check
 from train.drawn import draw
 from train.edits import Edit
 from train.ingest import ingest
-from train.unlike import unlike
 from train.writing import write_zip
 from ui import run_part
 from ui.dataset_view import EDIT_JS, dataset_card
@@ -60,7 +59,7 @@ def build(visits: Visits, models: Models, key: gr.BrowserState, model_list: gr.D
         pack = gr.Button(label("data.pack"), size="sm", visible=False, elem_id="pack-dataset")
         packed = gr.DownloadButton(label("data.cleaned"), size="sm", visible=False, elem_id="cleaned")
 
-    mistakes, of_runs = run_part.build(visits, models, key, model_list)
+    mistakes, said, looked, of_runs = run_part.build(visits, models, key, model_list)
 
     outputs = [key, notice, report, pack, packed]
 
@@ -81,6 +80,11 @@ def build(visits: Visits, models: Models, key: gr.BrowserState, model_list: gr.D
     def edit(mine: object, event: gr.EventData) -> tuple[Any, ...]:
         visit = visits.open(mine)
         return _answered(visit, lambda: change(visit, str(event.edit), str(event.name), str(event.label or "")))
+
+    def edit_mistake(mine: object, event: gr.EventData) -> tuple[Any, ...]:
+        """Far below the list of changes: what came of it is said here as well."""
+        found = edit(mine, event)
+        return *found, found[1] or f'<p class="hint" role="status">{both("report.noted")}</p>'
 
     def forget(mine: object) -> tuple[Any, ...]:
         visits.close(mine)
@@ -104,11 +108,12 @@ def build(visits: Visits, models: Models, key: gr.BrowserState, model_list: gr.D
     page = gr.context.Context.root_block
     assert page is not None
     page.load(restore, key, outputs, show_progress="hidden", **private)
+    looked.change(restore, key, outputs, show_progress="hidden", **private)
     data: dict[str, Any] = {"concurrency_limit": 2, "concurrency_id": "data", "show_progress_on": [report], **private}
     archive.upload(upload, [archive, key], outputs, **data)
     example.click(draw_one, key, outputs, **data)
     report.select(edit, key, outputs, trigger_mode="multiple", show_progress="hidden", **private)
-    mistakes.select(edit, key, outputs, trigger_mode="multiple", show_progress="hidden", **private)
+    mistakes.select(edit_mistake, key, [*outputs, said], trigger_mode="multiple", show_progress="hidden", **private)
     remove.click(forget, key, [*outputs, archive, *of_runs], show_progress="hidden", **private)
     pack.click(pack_zip, key, [notice, packed], **data)
 
@@ -129,7 +134,7 @@ def _views(visit: Visit | None) -> tuple[Any, ...]:
     if visit is None or dataset is None:
         return _no_data(), *_packing(None)
     drawn = f'<p class="hint">{both("data.drawn")}</p>' if dataset.name == DRAWN else ""
-    return drawn + dataset_card(dataset, unlike(dataset), visit.edits), *_packing(visit)
+    return drawn + dataset_card(dataset, visit.unlike(), visit.edits), *_packing(visit)
 
 
 def _packing(visit: Visit | None) -> tuple[Any, Any]:
@@ -163,7 +168,7 @@ def _draw(visit: Visit) -> None:
 def _replace(visit: Visit, dataset: Dataset) -> None:
     """A new dataset begins without edits. The folder of the old one stays while a run may still read it."""
     with visit.lock:
-        visit.source, visit.edits = dataset, ()
+        visit.source, visit.edits, visit.seen_in = dataset, (), None
 
 
 def change(visit: Visit, edit: str, name: str, to: str = "") -> None:

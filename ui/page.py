@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 
 from ui import api, architecture, classify, finetune
+from ui.dataset_view import forget_thumbs
 from ui.jobs import Jobs
 from ui.models import Models
 from ui.texts import both, label, translations
@@ -31,7 +32,7 @@ def build(default_model: str = FLOWERS, models: Models | None = None, visits: Vi
         visits: what visitors have here; nothing by default.
     """
     models = models or Models(trusted=(default_model,))
-    visits = visits or Visits(Jobs(), forget_model=models.forget)
+    visits = visits or Visits(Jobs(), forget_model=models.forget, forget_folder=forget_thumbs)
     with gr.Blocks(title="ResNet", analytics_enabled=False, delete_cache=DELETE_CACHE_S) as page:
         words = f"<h1>{both('header.title')}</h1><p>{both('header.sentence')}</p>"
         gr.HTML(f'<header class="masthead">{LOGO}<div>{words}</div></header>', apply_default_css=False)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gradio as gr
 
+from train.dataset import Dataset
+from train.events import Seen
 from train.methods import METHODS
 from train.recipe import Recipe
 from train.recipe import choose as choose_recipe
@@ -18,7 +20,7 @@ from ui.models import Models
 from ui.publish_part import build as build_publishing
 from ui.report_view import CELLS_JS, mistakes_card, report_card
 from ui.texts import both, label
-from ui.training import Result, panel, result_of, runs_table, still_true, work
+from ui.training import Result, panel, result_of, runs_table, still_true, training_device, work
 from ui.visits import OWN, Run, Visit, Visits, with_dataset
 from ui.words import refused
 from weights.catalog import FLOWERS
@@ -31,7 +33,7 @@ LOOK_S, STAY_S = 1.0, 60.0
 
 def build(
     visits: Visits, models: Models, key: gr.BrowserState, model_list: gr.Dropdown
-) -> tuple[gr.HTML, Sequence[gr.Component]]:
+) -> tuple[gr.HTML, gr.HTML, gr.State, Sequence[gr.Component]]:
     """Draw it inside of the current tab.
 
     Args:
@@ -41,7 +43,8 @@ def build(
         model_list: Classify's, which gets the visitor's own models.
 
     Returns:
-        The gallery of mistakes, whose buttons edit the dataset; and what is emptied when the visit is over.
+        The gallery of mistakes, whose buttons edit the dataset; what is said of such an edit; how many times a run has
+        seen the dataset, which changes what looks unlike the rest; and what is emptied when the visit is over.
     """
     with gr.Row(equal_height=True):
         base = gr.Dropdown(
@@ -76,11 +79,13 @@ def build(
     build_publishing(visits, models, key, shown)
     report = gr.HTML(js_on_load=CELLS_JS, elem_id="run-report", apply_default_css=False)
     mistakes = gr.HTML(js_on_load=EDIT_JS, elem_id="mistakes", apply_default_css=False)
+    said = gr.HTML(elem_id="mistakes-notice", apply_default_css=False)
     table = gr.HTML(elem_id="runs", apply_default_css=False)
     look, stay = gr.Timer(LOOK_S, active=False), gr.Timer(STAY_S)
     offered = gr.State(())  # the own models that Classify's list has
+    looked = gr.State("")  # the run that saw last what is in the dataset
 
-    outputs = [notice, progress, stop, go_on, download, report, mistakes, table, look, shown, offered]
+    outputs = [notice, progress, stop, go_on, download, report, mistakes, said, table, look, shown, offered, looked]
 
     def begin(mine: object, *wishes: Any) -> tuple[Any, ...]:
         visit = visits.find(mine)
@@ -129,7 +134,7 @@ def build(
     page.load(tick, [key, shown], outputs, **private)
     # The list of models is no output of what runs every second: somebody may be typing there.
     offered.change(offer, [key, model_list], model_list, **private)
-    return mistakes, outputs
+    return mistakes, said, looked, outputs
 
 
 def begin_run(
@@ -157,12 +162,26 @@ def begin_run(
         name = f"{dataset.name} · {method}"
         start = work(
             dataset, (base or "").strip(), recipe, min(0.5, max(0.05, share)), folder, models, name,
-            lender(visit.borrower), edits,
+            lender(visit.borrower), edits, _keeper(visit, dataset),
         )  # fmt: skip
         job = visits.jobs.start(start, folder)
-        one = Run(job, number, base, method, None if epochs else minutes, dataset.name, len(dataset.images))
+        device = training_device(models)
+        one = Run(job, number, base, method, None if epochs else minutes, dataset.name, len(dataset.images), device)
         visit.runs = (*visit.runs, one)
     return one
+
+
+def _keeper(visit: Visit, dataset: Dataset) -> Callable[[Seen], None]:
+    """Keeps with the dataset what a run saw in it, unless another one has come meanwhile."""
+
+    def keep(seen: Seen) -> None:
+        with visit.lock:
+            if visit.source is not None and visit.source.name == dataset.name:
+                known = {image.name for image in visit.source.images}
+                if known.issuperset(seen.names):
+                    visit.seen_in = seen
+
+    return keep
 
 
 def _number(value: Any) -> int | None:
@@ -180,7 +199,7 @@ def _views(visits: Visits, visit: Visit | None, shown: str) -> tuple[Any, ...]:
     found = result_of(view)
     state = f"{one.job} {found.folder.name if found else ''}" if view and view.ended else ""
     if state and state == shown:
-        return *(gr.skip() for _ in range(8)), gr.Timer(active=False), gr.skip(), gr.skip()
+        return *(gr.skip() for _ in range(9)), gr.Timer(active=False), *(gr.skip() for _ in range(3))
     rows = [(run, seen, result_of(seen)) for run, seen in zip(visit.runs, views, strict=True)]
     return (
         "",
@@ -189,10 +208,12 @@ def _views(visits: Visits, visit: Visit | None, shown: str) -> tuple[Any, ...]:
         gr.update(visible=view is not None and view.state == "interrupted"),
         gr.update(visible=found is not None, value=str(found.archive) if found else None),
         *((gr.skip(), gr.skip()) if active else _told(one, found) if found else ("", "")),
+        gr.skip() if active else "",
         runs_table(rows),
         gr.Timer(active=active),
         state,
         tuple(f"{run.model} {left.folder.name}" for run, _, left in rows if left is not None),
+        str(id(visit.seen_in)) if visit.seen_in else "",
     )
 
 
@@ -220,4 +241,4 @@ def _told(one: Run, found: Result) -> tuple[str, str]:
 def nothing() -> tuple[Any, ...]:
     """The page of a visit without runs."""
     hidden = gr.update(visible=False)
-    return "", "", hidden, hidden, hidden, "", "", "", gr.Timer(active=False), "", ()
+    return "", "", hidden, hidden, hidden, "", "", "", "", gr.Timer(active=False), "", (), ""

@@ -30,6 +30,7 @@ from train.events import (
     Interrupted,
     Lent,
     Resumed,
+    Seen,
     Skipped,
     Started,
     Step,
@@ -49,7 +50,7 @@ from ui.jobs import Stop, View
 from ui.listing import plain_table
 from ui.models import Models
 from ui.report_view import MISTAKES, Answer, interval, share_text
-from ui.texts import alert, both, sentence
+from ui.texts import Markup, alert, both, sentence
 from ui.visits import Run
 from weights.checkpoint import read_folder
 from weights.load import load
@@ -71,6 +72,7 @@ class Result:
 def work(
     dataset: Dataset, base: str, choose_recipe: Callable[[int], Recipe], share: float, folder: Path, models: Models,
     name: str, lender: Lender | None = None, edits: tuple[Edit, ...] = (),
+    keep: Callable[[Seen], None] = lambda _: None,
 ) -> Callable[[Stop], Iterator[Any]]:  # fmt: skip
     """The work of a job: load the base, train, show its mistakes, pack the model.
 
@@ -86,6 +88,7 @@ def work(
         name: of the model.
         lender: of devices to train on, where this process has none.
         edits: of the dataset, to be kept beside the model.
+        keep: told what the base saw in the photos.
     """
     times = itertools.count(1)
 
@@ -109,7 +112,9 @@ def work(
             for event in run(job, stop):
                 if isinstance(event, Fitted):
                     continue  # its weights are in the folder; an event stays for an hour
-                if isinstance(event, Interrupted):
+                if isinstance(event, Seen):
+                    keep(event)
+                elif isinstance(event, Interrupted):
                     interrupted = None if stop() else event
                 elif isinstance(event, Finished):
                     finished = event
@@ -140,6 +145,11 @@ def result_of(view: View | None) -> Result | None:
 
 def _device(models: Models) -> torch.device | None:
     return torch.device(models.device) if models.device else None
+
+
+def training_device(models: Models) -> str:
+    """The name of the device that trains here; see `train.run`."""
+    return device_name(_device(models) or torch.device("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def result(dataset: Dataset, finished: Finished, folder: Path, models: Models) -> Result:
@@ -183,8 +193,9 @@ def panel(view: View | None, one: Run | None) -> str:
     if view is None or one is None:
         return ""
     title = both(
-        "run.title", number=one.number, base=one.base, method=one.method, dataset=one.dataset, images=f"{one.images:,}"
-    )
+        "run.title", number=one.number, base=one.base, method=method_words(one.method), dataset=one.dataset,
+        images=f"{one.images:,}",
+    )  # fmt: skip
     if view.state == "waiting":
         return f'<div class="card run"><h3>{title}</h3><p>{both("run.waiting", ahead=view.ahead)}</p></div>'
     if view.state == "failed":
@@ -193,9 +204,14 @@ def panel(view: View | None, one: Run | None) -> str:
     events = _resumed([event for event in view.events if not isinstance(event, Result)])
     drawn = curves(events, both("run.loss"), both("run.val_accuracy"), both("run.baseline"))
     return (
-        f'<div class="card run" aria-live="off"><h3>{title}</h3>{_now(view, events)}{_baseline(events)}{drawn}'
+        f'<div class="card run" aria-live="off"><h3>{title}</h3>{_now(view, events, one)}{_baseline(events)}{drawn}'
         f"{_notes(events)}</div>"
     )
+
+
+def method_words(method: str) -> Markup:
+    """What learns, in both languages."""
+    return Markup(both(f"method.{method.replace('-', '_')}"))
 
 
 def _resumed(events: Sequence[Event]) -> list[Event]:
@@ -214,9 +230,10 @@ def _after(event: Event, resumed: Resumed) -> bool:
     return isinstance(event, Epoch) and event.number > resumed.epoch
 
 
-def _now(view: View, events: Sequence[Event]) -> str:
+def _now(view: View, events: Sequence[Event], one: Run) -> str:
     """One line and a bar, or how it ended."""
-    device = html.escape(device_name(torch.device("cuda" if torch.cuda.is_available() else "cpu")))
+    lent = next((event.device for event in reversed(events) if isinstance(event, Lent)), None)
+    device = lent or one.device
     if view.state == "interrupted":
         kept = "run.interrupted" if any(isinstance(event, Result) for event in view.events) else "run.interrupted_empty"
         why = sentence(view.refusal) if view.refusal else both("error.unexpected")
@@ -283,6 +300,6 @@ def runs_table(rows: Sequence[tuple[Run, View | None, Result | None]]) -> str:
         state = both(f"run.state_{view.state}") if view else both("run.state_gone")
         taken = f"{found.seconds / 60:.1f}" if found else "–"
         dataset = f"{html.escape(one.dataset)} ({one.images:,})"
-        base, method = html.escape(one.base), html.escape(one.method)
+        base, method = html.escape(one.base), method_words(one.method)
         lines.append((str(one.number), dataset, base, method, taken, accuracy, state))
     return f"<h3>{both('run.runs')}</h3>" + plain_table([both(f"run.column_{name}") for name in names], lines)

@@ -66,7 +66,7 @@ def test_from_a_zip_to_a_model_of_ones_own(visit: Callable[..., Any], archive: P
         expect(report).to_contain_text(words)
     settings(page, "A new head alone")
     page.locator("#start-run").click()
-    expect(page.locator("#run")).to_contain_text("Run 1: shapes (41 images), head, from flowers")
+    expect(page.locator("#run")).to_contain_text("Run 1: shapes (41 images), a new head alone")
     expect(page.locator("#run-report .report")).to_be_visible(timeout=RUN_MS)
     expect(page.locator("#run-report")).to_contain_text("95 % interval")
     expect(page.locator("#runs tbody tr")).to_have_count(1)

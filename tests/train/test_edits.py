@@ -77,7 +77,7 @@ def test_an_image_that_is_not_there_is_no_edit(drawn: Dataset) -> None:
 
 
 def test_edits_are_read_as_they_were_written(drawn: Dataset, tmp_path: Path) -> None:
-    edits = (Edit("circle/000.png"), Edit("star/001.png", "正方形"))
+    edits = (Edit("circle/000.png"), Edit("star/001.png", "正方形"), Edit("star/002.png", "正方形"))
     file = tmp_path / "edits.json"
     file.write_text(json.dumps(to_json(edits)), "utf-8")
     assert read_edits(file) == edits

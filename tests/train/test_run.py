@@ -213,9 +213,9 @@ def test_a_cached_photo_keeps_its_aspect_and_stays_small(width: int, height: int
 
 
 def terminal(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "2", "HF_HUB_OFFLINE": "1"}
+    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     return subprocess.run(
-        [sys.executable, "-m", "train", *words], cwd=cwd, env=environment, capture_output=True, text=True, timeout=300
+        [sys.executable, "-m", "train", *words], cwd=cwd, env=environment, capture_output=True, text=True, timeout=900
     )
 
 

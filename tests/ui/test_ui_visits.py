@@ -8,10 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from train.drawn import draw
 from train.edits import Edit
+from train.events import Seen
 from train.ingest import ingest
+from ui.dataset_view import forget_thumbs, thumb
 from ui.jobs import Jobs, Stop
 from ui.visits import Run, Visits
 
@@ -102,3 +105,34 @@ def test_the_dataset_of_a_visit_is_that_with_its_edits(visits: Visits, tmp_path:
     visit.edits = (Edit("star/000.png"),)
     found = visit.dataset()
     assert found and len(found.images) == 11 and len(visit.source.images) == 12
+    assert visit.dataset() is found, "computed once"
+    visit.edits = ()
+    assert visit.dataset() == visit.source
+
+
+def test_what_a_run_has_seen_tells_what_looks_unlike_the_rest(visits: Visits, tmp_path: Path) -> None:
+    visit = visits.open(None)
+    draw(tmp_path, per_class=6)
+    visit.source = ingest(tmp_path)
+    names = [image.name for image in visit.source.images]
+    features = torch.ones(len(names), 8) + 0.05 * torch.randn(len(names), 8, generator=torch.Generator().manual_seed(0))
+    features[5] = torch.tensor([1.0, -1.0] * 4)
+    assert not any("far_in_features" in one.reasons for one in visit.unlike())
+    visit.seen_in = Seen(tuple(names[:-1]), features[:-1])  # the last one could not be decoded
+    assert [one.name for one in visit.unlike() if "far_in_features" in one.reasons] == [names[5]]
+    visit.edits = (Edit(names[5]),)
+    assert names[5] not in [one.name for one in visit.unlike()]
+
+
+def test_no_thumbnail_outlives_its_visit(tmp_path: Path) -> None:
+    visits = Visits(Jobs(), forget_folder=forget_thumbs)
+    visit = visits.open(None)
+    draw(folder := visit.new_folder("data"), per_class=1)
+    draw(tmp_path, per_class=1)
+    mine, other = folder / "star/000.png", tmp_path / "star/000.png"
+    shown = thumb(mine)
+    assert thumb(other) == shown
+    visits.close(visit.key)
+    other.unlink()
+    assert thumb(mine) != shown, "grey: the file is gone"
+    assert thumb(other) == shown, "kept: its folder is not"
