@@ -88,7 +88,7 @@ def _solve(
         [solution], max_iter=300, tolerance_grad=tolerance, tolerance_change=1e-12, line_search_fn="strong_wolfe"
     )
 
-    def closure() -> Tensor:
+    def closure() -> Tensor:  # no backward pass: a process that borrows its GPUs must not make one
         weight = solution[:, :-1]
         spoken = (x @ weight.T + solution[:, -1]).log_softmax(1)
         missed = (spoken.exp() - wanted) / len(x)

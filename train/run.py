@@ -16,7 +16,6 @@ from resnet.config import VARIANTS
 from resnet.errors import Refusal
 from resnet.network import ResNet
 from resnet.preprocess import Preprocess
-from train.aside import aside
 from train.augment import cut_all, random_view
 from train.baseline import Head, fit_baseline, fit_head
 from train.distributed import anyone, place
@@ -140,15 +139,10 @@ def _baseline(job: Job, read: Read, began: float) -> Generator[Event, None, Head
         return None
     yield Started("baseline")
     classes, copies = len(job.dataset.classes), _copies(job, read)
-    head = _regression(job, lambda: fit_baseline(read.features, read.targets, classes, copies, job.recipe.seed))
+    head = fit_baseline(read.features, read.targets, classes, copies, job.recipe.seed)
     right = (head.logits(read.val.features).argmax(1) == read.val.targets).sum()
     yield Baseline(Share(int(right), len(read.val.targets)), head.strength, time.monotonic() - began)
     return head
-
-
-def _regression(job: Job, fit: Callable[[], Head]) -> Head:
-    """A regression, fitted aside where a device is lent; see `train.aside`."""
-    return fit() if job.lender is None else Head(**aside(lambda: vars(fit())))
 
 
 def _teacher(job: Job, read: Read) -> Generator[Event, None, tuple[TeacherParts | None, Taught | None]]:
@@ -156,7 +150,7 @@ def _teacher(job: Job, read: Read) -> Generator[Event, None, tuple[TeacherParts 
     if job.teacher is None:
         return None, None
     network, classes, copies = job.teacher, job.dataset.classes, _copies(job, read)
-    head = _regression(job, lambda: head_for(network, classes, read.taught, read.targets, copies, job.recipe.seed))
+    head = head_for(network, classes, read.taught, read.targets, copies, job.recipe.seed)
     right = (head.logits(read.val_taught).argmax(1) == read.val.targets).sum()
     taught = Taught(known_as(network), Share(int(right), len(read.val.targets)))
     yield taught
@@ -194,9 +188,7 @@ def _views(job: Job, base: Checkpoint, read: Read, head: Head, device: torch.dev
                 yield Advanced("views", done, total, done / max(time.monotonic() - began, 1e-6))
             views.append(torch.cat(rows))
     yield Started("baseline")
-    return _regression(
-        job, lambda: fit_head(torch.stack(views), read.targets, len(job.dataset.classes), head.strength)
-    )  # fmt: skip
+    return fit_head(torch.stack(views), read.targets, len(job.dataset.classes), head.strength)
 
 
 def _fit(

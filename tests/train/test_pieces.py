@@ -13,7 +13,6 @@ import torch
 
 from resnet.errors import Refusal
 from tests.train.test_fit import of_kind, same, weights
-from train.aside import aside
 from train.cache import Shelf
 from train.dataset import Dataset
 from train.events import Baseline, Epoch, Event, Finished, Fitted, Interrupted, Lent, Paused, Step
@@ -191,24 +190,6 @@ def test_how_long_a_loan_is_follows_from_what_was_measured() -> None:
     for left, least, asked in ((1000, 1, 60), (24, 1, 34), (2, 1, 10), (1000, 80, 104)):
         assert terms.ask(Paused(1, 0.5, left, least)) == asked
     assert not terms.over(60, 30, 20) and terms.over(60, 30, 21) and terms.over(60, 57, 0)
-
-
-def test_aside_gives_what_is_computed_there_and_says_where_that_fails() -> None:
-    one = torch.ones(3, requires_grad=True)
-
-    def work() -> dict[str, Any]:
-        (one.square().sum()).backward()
-        return {"gradient": one.grad, "number": 0.1}
-
-    found = aside(work)
-    assert one.grad is None, "it happened elsewhere"
-    assert found["gradient"].tolist() == [2, 2, 2] and found["number"] == 0.1
-
-    def broken() -> dict[str, Any]:
-        raise ValueError
-
-    with pytest.raises(RuntimeError, match="aside failed"):
-        aside(broken)
 
 
 def test_a_shelf_without_a_name_does_not_travel(tmp_path: Path) -> None:
