@@ -66,7 +66,7 @@ def started_space(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Space]:
         finally:
             assert process.stdin is not None
             process.stdin.close()
-            process.wait(60)
+            process.wait(300)
             api.close()
 
 

@@ -1,11 +1,9 @@
-"""What `spaces` asks for GPUs, answered on loopback: loans, quotas, queues, and workers that are killed."""
+"""What `spaces` asks for GPUs, answered on loopback: loans, quotas and queues."""
 
 from __future__ import annotations
 
 import base64
 import json
-import os
-import signal
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -28,7 +26,7 @@ class Loan:
         token: of whom.
         granted: whether it was lent.
         pid: of the process that took it.
-        ended: ``"released"``, ``"failed"`` or ``"killed"``.
+        ended: ``"released"``, or ``"failed"`` where its worker has died.
     """
 
     seconds: int
@@ -48,7 +46,6 @@ class DeviceApi:
         queued: whether a GPU comes after a while in a queue, as a stream of events.
         idle: whether workers are kept for the next loan.
         refuses: ``"quota"``, ``"busy"`` or ``"expired"``, what is said where nothing is granted any more.
-        kills: numbers, from 0, of granted loans whose worker is killed as soon as it has made `after` of its own calls.
     """
 
     grants: int = 10**6
@@ -95,12 +92,6 @@ class DeviceApi:
     def granted(self) -> list[Loan]:
         with self.lock:
             return [loan for loan in self.loans if loan.granted]
-
-    def kill(self, number: int) -> None:
-        """Take a GPU back, as where its time is up: the worker that has it is killed."""
-        loan = self.granted[number]
-        loan.ended = "killed"
-        os.kill(loan.pid, signal.SIGKILL)
 
     def answer(self, path: str, asked: dict[str, str]) -> tuple[int, dict[str, str], Any]:
         """Status, headers and body; a body of bytes is a stream of events."""

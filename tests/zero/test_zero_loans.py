@@ -75,11 +75,20 @@ def test_a_worker_that_is_killed(space: Space, undivided: Callable[..., int], tm
     assert len({loan.pid for loan in space.api.granted}) == len(space.api.granted), "a worker for each loan"
 
 
-@pytest.mark.parametrize(("refuses", "code"), [("busy", "loan.busy"), ("expired", "loan.expired")])
-def test_no_gpu_and_a_page_that_was_closed(refuses: str, code: str, space: Space, tmp_path: Path) -> None:
-    space.api.grants, space.api.refuses = 0, refuses
+@pytest.mark.parametrize(
+    ("refuses", "most_s", "code", "asked"),
+    [
+        ("busy", 120, "loan.busy", [20]),  # a shorter one would be of no use
+        ("expired", 120, "loan.expired", [20]),
+        ("quota", 5, "loan.long", [20, 10]),
+    ],
+)
+def test_no_gpu_a_page_that_was_closed_and_a_loan_that_is_too_long(
+    refuses: str, most_s: int, code: str, asked: list[int], space: Space, tmp_path: Path
+) -> None:
+    space.api.grants, space.api.refuses, space.api.most_s = 0, refuses, most_s
     assert space.do("train", folder=str(tmp_path), method="scratch")[0]["interrupted"] == code
-    assert len(space.api.loans) == 1, "a shorter one would be of no use"
+    assert [loan.seconds for loan in space.api.loans] == asked
 
 
 def test_photos_are_named_as_everywhere(space: Space, tmp_path: Path) -> None:
