@@ -13,7 +13,7 @@ from train.events import Advanced, Event, Started, Step
 from train.shares import Share
 from ui.jobs import State, View
 from ui.texts import TEXTS
-from ui.training import Result
+from ui.training import Result, result_of
 
 
 class Name(TypedDict):
@@ -50,8 +50,9 @@ class Progress(TypedDict):
     """A fine-tuning as it is now.
 
     `ahead` counts jobs before it; `progress`, 0..1, is of the `phase`; `eta_s` are seconds until that ends, where they
-    are known; `events` are all that happened but single steps, of which the last one counts; `metrics` are those of the
-    finished model's ``metrics.json``; `model` is its name for /classify, as secret as the job's id.
+    are known; `events` are all that happened but single steps, of which the last one counts; `error` is why it failed
+    or was interrupted; `metrics` are those of the model's ``metrics.json``; `model` is its name for /classify, as
+    secret as the job's id.
     """
 
     state: State
@@ -88,17 +89,17 @@ def table(rows: Sequence[Mapping[str, Any]]) -> Table:
 def progress(view: View, model: str) -> Progress:
     """A job's view; `model` is the name of what comes of it."""
     events = [event for event in view.events if not isinstance(event, Result)]
-    found = view.events[-1] if view.events and isinstance(view.events[-1], Result) else None
+    found = result_of(view)
     phase, share, eta = _now(events)
     steps = [event for event in events if isinstance(event, Step | Advanced)]
     told = [event for event in events if not isinstance(event, Step | Advanced) or event is steps[-1]]
     error = None
-    if view.state == "failed":
+    if view.state in ("failed", "interrupted"):
         error = str(view.refusal) if view.refusal else unexpected()
     kept: Literal["trained", "baseline"] = "baseline" if found and found.kept == "baseline" else "trained"
     return {
         "state": view.state, "ahead": view.ahead, "stopping": view.stopping, "seconds": view.seconds, "phase": phase,
-        "progress": 1.0 if found else share, "eta_s": None if view.ended else eta,
+        "progress": 1.0 if view.state == "done" else share, "eta_s": None if view.ended else eta,
         "events": [_event(one) for one in told], "error": error, "kept": kept if found else None,
         "metrics": found.report.to_json() if found else None, "model": model if found else None,
     }  # fmt: skip

@@ -30,8 +30,8 @@ from ui.many import photos_of, shown_as
 from ui.models import Loaded, Models
 from ui.networks import SIZES
 from ui.run_part import MINUTES, begin_run
-from ui.training import result_of
-from ui.visits import Visits
+from ui.training import result_of, still_true
+from ui.visits import OWN, Visits
 from weights.catalog import FLOWERS
 
 log = logging.getLogger(__name__)
@@ -64,6 +64,7 @@ def build(models: Models, visits: Visits) -> None:
     """
     # A call holds one of these only while it computes, never while its model is being fetched.
     photos, tables = asyncio.Semaphore(max(2, os.cpu_count() or 1)), asyncio.Semaphore(TABLES)
+    owners: dict[str, str] = {}  # job -> the visit that it belongs to
 
     async def ready(name: str) -> Loaded:
         # Shielded: others may wait for the same load when this caller goes away.
@@ -155,26 +156,33 @@ def build(models: Models, visits: Visits) -> None:
                 )),
                 given.optional("share", share, 0.2), given.optional("seed", seed, 0),
             )  # fmt: skip
-            return _begin(visits, models, path, wishes)
+            owner, begun = _begin(visits, models, path, wishes)
+            owners[begun] = owner
+            return begun
 
-    def job(job_id: str, stop: bool = False) -> tuple[Progress, gr.FileData | None]:
+    def job(job_id: str, stop: bool = False, go_on: bool = False) -> tuple[Progress, gr.FileData | None]:
         """How a fine-tuning goes, and its model as a zip when it is done.
 
         Args:
             job_id: what /finetune answered.
             stop: whether to end it now with the best model so far.
+            go_on: whether to let it wait for its turn again, where it was interrupted.
 
         Returns:
             State, progress, events so far and, at the end, metrics; and the zip of the model's folder.
         """
         with sentences("/job"):
             key = given.text("job_id", job_id)
+            visits.find(owners.get(key))  # its visit is looked at
             if stop is True:
                 visits.jobs.stop(key)
+            if go_on is True:
+                visits.jobs.go_on(key, still_true)
             view = visits.jobs.look(key)
             if view is None:
+                owners.pop(key, None)
                 raise Refusal("job.gone", "There is no job of this id, or not any more; begin another one.")
-            found, model = result_of(view), f"run:{key}"
+            found, model = result_of(view), OWN + key
             if found and models.title(model) == model:
                 models.add(model, found.folder, "the model of a job")
             packed = gr.FileData(path=str(found.archive), orig_name="model.zip") if found else None
@@ -195,12 +203,12 @@ def _table(found: Loaded, paths: list[str], top_k: int) -> Table:
     return {"columns": header(k), "rows": [to_table(row, shown_as(row.name), k) for row in rows]}
 
 
-def _begin(visits: Visits, models: Models, path: Path, wishes: tuple[Any, ...]) -> str:
-    """A visit of its own for each job, which ends when the job is forgotten."""
+def _begin(visits: Visits, models: Models, path: Path, wishes: tuple[Any, ...]) -> tuple[str, str]:
+    """A visit of its own for each job, which ends when the job is forgotten: its key, and the job's id."""
     visit = visits.open(None)
     try:
         visit.source = ingest(path, visit.new_folder("data"))
-        return begin_run(visits, models, visit, *wishes).job
+        return visit.key, begin_run(visits, models, visit, *wishes).job
     except BaseException:
         visits.close(visit.key)
         raise

@@ -95,7 +95,7 @@ def work(
     def events(stop: Stop) -> Iterator[Any]:
         yield Started("read")
         checkpoint = load(base, hub=models.hub, local=base in models.trusted)
-        parts = split(dataset, share)
+        parts = split(dataset, share, choose_recipe(len(dataset.images)).seed)
         recipe = choose_recipe(len(parts.train))
         time = next(times)
         out = folder / (f"model-{time}" if time > 1 else "model")  # what there is already can be in use
