@@ -296,7 +296,7 @@ def visit(browser: Browser, site: Site, serve: Callable[..., Site]) -> Iterator[
         page.on("pageerror", lambda error: wrong.append(f"script: {error}"))
         page.on("dialog", lambda dialog: (wrong.append(f"dialog: {dialog.message}"), dialog.dismiss()))
         page.on("request", requested)
-        page.on("load", leaving.discard)  # the next document is there
+        page.on("load", lambda opened: leaving.discard(opened))  # the next document is there
         page.goto(url)
         if ready:
             page.wait_for_selector("#facts .facts b")
