@@ -167,7 +167,7 @@ def _drawing(networks: Sequence[Chosen], part: str, number: int) -> str:
     opened, owner = _opened(networks, part, number)
     for index, (chosen, blocks) in enumerate(zip(networks, found, strict=True)):
         ends = f"{shape_text(chosen.facts[0].input_shape)} → {shape_text(chosen.facts[-1].output_shape)}"
-        title = f"{chosen.name}: {len(blocks)} parts, {ends}"
+        title = f"{chosen.name}: {ends}"
         caption = f"<h3>{html.escape(chosen.name)}</h3>" if len(networks) > 1 else ""
         drawings.append(
             caption
@@ -191,7 +191,7 @@ def _drawing(networks: Sequence[Chosen], part: str, number: int) -> str:
     notes = "".join(f'<span class="of-{kind}">{both(f"arch.of_{kind}")}</span>' for kind in ("identity", "projection"))
     return (
         f'<div class="card drawing">{"".join(drawings)}<p class="hint">{key}</p>'
-        f'<p class="readout" aria-hidden="true">{readout}{notes}<span class="of-frozen">{both("arch.of_frozen")}</span>'
+        f'<p class="readout" aria-live="polite">{readout}{notes}<span class="of-frozen">{both("arch.of_frozen")}</span>'
         "</p></div>"
     )
 

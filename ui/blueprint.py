@@ -103,11 +103,8 @@ def _shape(box: _Box, start: float, step: float, centre: float, vertical: bool, 
         "shortcut": part.shortcut or "",
         "network": str(number),
     }
-    words = (
-        f"{part.name}: {facts['shapes']}, {facts['parameters']} parameters, {facts['macs']} M MACs"
-        + (f", {part.shortcut} shortcut" if part.shortcut else "")
-        + (", frozen" if "frozen" in classes.split() else "")
-    )
+    # A name has no language; the line below the drawing says the rest in both when the box is reached.
+    words = f"{part.name}: {facts['shapes']}"
     data = " ".join(f'data-{name}="{html.escape(value)}"' for name, value in facts.items())
     return (
         f'<g class="part {html.escape(classes)}" role="button" tabindex="0" aria-label="{html.escape(words)}" {data}>'

@@ -49,7 +49,7 @@ def calculator(channels: object) -> str:
         f"<figure><figcaption><h4>{both(f'arch.block_{name}')}</h4>"
         f'<p class="formula">{ways[name]} = <b>{weights[name]:,}</b></p>'
         f"<p>{both('arch.block_cost', macs=macs[name], side=SIDE)}</p></figcaption>"
-        f"{inside_svg(layers, f'{name}, {count} channels')}</figure>"
+        f"{inside_svg(layers, f'{name} ({count})')}</figure>"
         for name, layers in found.items()
     )
     ratio = f"{weights['basic'] / weights['bottleneck']:.1f}"

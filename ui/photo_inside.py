@@ -105,9 +105,10 @@ def _card(crop: Pixels, maps: list[ActivationMap], last: LayerFacts, architectur
         "step": last.effective_stride, "field": last.receptive_field, "row": row, "column": column,
     }  # fmt: skip
     figures = "".join(
-        f'<figure class="map"><button type="button" aria-label="channel {one.channel}">'
+        f'<figure class="map"><button type="button" aria-labelledby="map-{one.channel}">'
         f'<img src="{_map_uri(one)}" alt=""><i></i></button>'
-        f"<figcaption>{both('arch.map', channel=one.channel, maximum=f'{one.maximum:.2f}')}</figcaption></figure>"
+        f'<figcaption id="map-{one.channel}">'
+        f"{both('arch.map', channel=one.channel, maximum=f'{one.maximum:.2f}')}</figcaption></figure>"
         for one in maps
     )
     attributes = " ".join(f'data-{name}="{value}"' for name, value in data.items())
@@ -121,9 +122,9 @@ def _card(crop: Pixels, maps: list[ActivationMap], last: LayerFacts, architectur
     )  # fmt: skip
     return (
         f'<div class="card inside-photo" {attributes}><div class="seen">'
-        f'<svg viewBox="0 0 {side} {side}" role="img" aria-label="receptive field">'
+        f'<svg viewBox="0 0 {side} {side}" role="img" aria-labelledby="seen-field">'
         f'<image href="{data_uri(Image.fromarray(crop))}" width="{side}" height="{side}"/>'
-        f'<rect class="field"/><rect class="cell"/></svg><p aria-live="polite">{seen}</p></div>'
+        f'<rect class="field"/><rect class="cell"/></svg><p id="seen-field" aria-live="polite">{seen}</p></div>'
         f'<div><p class="hint">{title}</p><div class="maps">{figures}</div></div></div>'
     )
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import subprocess
 import sys
 import zipfile
@@ -60,7 +63,7 @@ def site(api: DeviceApi, model: str, tmp_path_factory: pytest.TempPathFactory) -
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.zero.space", "page", "--port", str(port), "--model", model],
             cwd=ROOT, env=space_environment(api, folder) | {"GRADIO_TEMP_DIR": str(folder / "uploads")},
-            stdout=output, stderr=subprocess.STDOUT,
+            stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
     served = Site(f"http://127.0.0.1:{port}", process.pid, log)
     try:
@@ -69,6 +72,8 @@ def site(api: DeviceApi, model: str, tmp_path_factory: pytest.TempPathFactory) -
     finally:
         process.terminate()
         process.wait(20)
+        with contextlib.suppress(ProcessLookupError):  # a forked worker may outlive the page
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 @pytest.fixture(scope="module")

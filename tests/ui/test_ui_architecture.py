@@ -46,7 +46,8 @@ def test_the_drawing_has_a_box_for_each_block_and_shortcuts_as_the_paper(name: s
         if part.shortcut:
             arcs = [path.get("class") for path in boxes[part.name].iter("path")]
             assert arcs == [f"arc {part.shortcut}"]
-            assert f"{part.parameters:,} parameters" in (boxes[part.name].get("aria-label") or "")
+            assert boxes[part.name].get("data-parameters") == f"{part.parameters:,}"
+            assert (boxes[part.name].get("aria-label") or "").startswith(f"{part.name}: {shape_text(part.input_shape)}")
     width, height = map(float, (root.get("viewBox") or "").split()[2:])
     for rectangle in root.iter("rect"):
         x, y, w, h = (float(rectangle.get(side) or "nan") for side in ("x", "y", "width", "height"))

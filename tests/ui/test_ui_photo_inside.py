@@ -51,7 +51,7 @@ def test_sixteen_maps_of_the_stage_with_their_channels(found: Loaded, photo: Pat
     (maps,) = seen[0]
     card = look_inside(found, str(photo), stage)
     shown = pictures(card)
-    channels = [int(one) for one in re.findall(r'aria-label="channel (\d+)"', card)]
+    channels = [int(one) for one in re.findall(r'id="map-(\d+)"', card)]
     assert len(shown) == len(set(channels)) == 16
     ranked = maps.mean(dim=(1, 2)).sort(descending=True).indices.tolist()
     assert len(set(ranked[:16]) & set(channels)) >= 15, "but for a tie that rounding decides"
