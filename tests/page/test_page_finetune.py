@@ -51,6 +51,7 @@ def open_tab(page: Page) -> None:
 def settings(page: Page, method: str, minutes: int = 1) -> None:
     page.locator("#transfer input").click()
     page.get_by_role("option", name=method).click()
+    expect(page.get_by_role("option")).to_have_count(0)  # a list that closes may lie over what comes next
     field = page.locator("#minutes input[type=number]")
     field.fill(str(minutes))
     field.blur()

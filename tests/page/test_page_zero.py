@@ -117,7 +117,7 @@ def test_go_on(
     settings(page, "From scratch")
     page.get_by_role("button", name="More settings").click()
     for name, value in zip(("Epochs", "Batch size", "Image side"), RECIPE.values(), strict=True):
-        field = page.get_by_label(name).first
+        field = page.get_by_role("spinbutton", name=name)
         field.fill(str(value))
         field.blur()
     api.grants = 4
