@@ -42,9 +42,12 @@ OVERFLOWING = """() => {
 #: What a screen reader would have no name for, among what is shown. Gradio's own example pictures are its own.
 NAMELESS = """() => {
   const wrong = [], shown = (one) => one.getClientRects().length > 0;
-  const text = (one) => (one.getAttribute('aria-label') || one.title || one.textContent || '').trim();
+  const by = (one) => (one.getAttribute('aria-labelledby') || '').split(' ').filter(Boolean)
+    .map((id) => document.getElementById(id)?.innerText ?? '').join(' ').trim();
+  const text = (one) => (by(one) || one.getAttribute('aria-label') || one.title || one.textContent || '').trim();
   for (const one of document.querySelectorAll('img'))
-    if (shown(one) && !one.alt && !one.closest('.gallery, #photo, #inside-photo, button[aria-label]'))
+    if (shown(one) && !one.alt && !one.closest('.gallery, #photo, #inside-photo, button[aria-label]')
+        && !text(one.closest('button') ?? one))
       wrong.push(one.outerHTML.slice(0, 200));
   for (const one of document.querySelectorAll('button, [role=button], [role=progressbar]'))
     if (shown(one) && !text(one) && !one.closest('.gallery')) wrong.push(one.outerHTML.slice(0, 200));
