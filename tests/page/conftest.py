@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -15,8 +16,8 @@ import urllib.error
 import urllib.request
 import uuid
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -186,14 +187,23 @@ def app_environment(folder: Path, **more: str) -> dict[str, str]:
 @contextmanager
 def started(hub: Any, folder: Path, **more: str) -> Iterator[Site]:
     """`python app.py`, as a person starts it, with the local Hub as its Hub, a token and more in its environment."""
-    port, log = free_port(), folder / "log.txt"
+    environment = app_environment(folder, **{"HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN, **more})
+    with serving(["app.py"], environment, folder / "log.txt") as served:
+        yield served
+
+
+@contextmanager
+def serving(command: Sequence[str], environment: dict[str, str], log: Path) -> Iterator[Site]:
+    """A page that another Python serves: `python COMMAND... --port PORT`, with what it prints in a log."""
+    port = free_port()
     with log.open("w") as output:
         process = subprocess.Popen(
-            [sys.executable, "app.py", "--port", str(port)],
+            [sys.executable, *command, "--port", str(port)],
             cwd=ROOT,
-            env=app_environment(folder, **{"HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN, **more}),
+            env=environment,
             stdout=output,
             stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
     served = Site(f"http://127.0.0.1:{port}", process.pid, log)
     try:
@@ -202,6 +212,8 @@ def started(hub: Any, folder: Path, **more: str) -> Iterator[Site]:
     finally:
         process.terminate()
         process.wait(20)
+        with suppress(ProcessLookupError):  # a worker that it forked may outlive it
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 @pytest.fixture(scope="session")

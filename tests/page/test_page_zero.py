@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
-import subprocess
-import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,7 +14,7 @@ from playwright.sync_api import Page, expect
 from resnet.config import ResNetConfig
 from resnet.network import ResNet
 from resnet.preprocess import Preprocess
-from tests.page.conftest import ROOT, Site, free_port, wait_for
+from tests.page.conftest import Site, serving
 from tests.page.test_page_finetune import open_tab, settings
 from tests.zero.conftest import space_environment
 from tests.zero.device_api import DeviceApi, visitor_token
@@ -57,23 +52,10 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def site(api: DeviceApi, model: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    folder, port = tmp_path_factory.mktemp("space"), free_port()
-    log = folder / "log.txt"
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tests.zero.space", "page", "--port", str(port), "--model", model],
-            cwd=ROOT, env=space_environment(api, folder) | {"GRADIO_TEMP_DIR": str(folder / "uploads")},
-            stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
-    served = Site(f"http://127.0.0.1:{port}", process.pid, log)
-    try:
-        wait_for(served, process)
+    folder = tmp_path_factory.mktemp("space")
+    environment = space_environment(api, folder) | {"GRADIO_TEMP_DIR": str(folder / "uploads")}
+    with serving(["-m", "tests.zero.space", "page", "--model", model], environment, folder / "log.txt") as served:
         yield served
-    finally:
-        process.terminate()
-        process.wait(20)
-        with contextlib.suppress(ProcessLookupError):  # a forked worker may outlive the page
-            os.killpg(process.pid, signal.SIGKILL)
 
 
 @pytest.fixture(scope="module")
