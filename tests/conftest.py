@@ -25,10 +25,10 @@ def shared() -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A page that did not get a turn in time gets a second try: it shares a few cores with a browser and a server.
+    """A test of the page gets a second try: it shares a few cores with a browser and a server, and waits in real time.
 
-    The summary counts these; what fails for any other reason, or twice, has failed.
+    The summary counts these; what fails twice has failed.
     """
     for item in items:
         if item.get_closest_marker("page"):
-            item.add_marker(pytest.mark.flaky(reruns=1, only_rerun="TimeoutError"))
+            item.add_marker(pytest.mark.flaky(reruns=1))

@@ -16,6 +16,7 @@ from resnet.errors import Refusal
 from resnet.photos import find_photos
 from resnet.preprocess import open_image
 from train.drawn import draw
+from train.unpack import disk_refusal
 from weights.checkpoint import read_folder
 
 FILE = "model.onnx"
@@ -54,7 +55,7 @@ def export_onnx(folder: Path, photos: list[str]) -> tuple[float, int]:
         The largest difference of a logit, and of how many images.
 
     Raises:
-        Refusal: if a package is missing, the folder holds no model, or the outputs differ.
+        Refusal: if a package is missing, the folder holds no model or can't be written, or the outputs differ.
     """
     runtime = _runtime()
     checkpoint = read_folder(folder)
@@ -80,6 +81,8 @@ def export_onnx(folder: Path, photos: list[str]) -> tuple[float, int]:
                 name=folder.name, difference=f"{difference:.2g}",
             )  # fmt: skip
         unfinished.replace(folder / FILE)
+    except OSError as error:
+        raise disk_refusal(error, FILE) from None
     finally:
         unfinished.unlink(missing_ok=True)
     return difference, len(batch)

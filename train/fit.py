@@ -125,6 +125,15 @@ def fit(
     yield from trainer.run(folder, stop, pause)
 
 
+def _fingerprint(network: ResNet) -> int:
+    """Of the weights but the head's, which are fitted and may differ in their last digits on another machine."""
+    found = 0
+    for key, value in network.state_dict().items():
+        if not key.startswith("fc."):
+            found = zlib.crc32(value.detach().cpu().contiguous().numpy().tobytes(), found)
+    return found
+
+
 class _Trainer:
     """One training, with everything that its state consists of."""
 
@@ -138,6 +147,7 @@ class _Trainer:
         teacher: Teacher | None,
     ) -> None:
         self.data, self.recipe, self.device, self.teacher = data, recipe, device, teacher
+        self.begins_with = _fingerprint(network)
         network.requires_grad_(True)
         freeze(network, recipe.method)
         # Channels-last is the memory order that convolutions are fastest in, on CPUs and on GPUs.
@@ -403,6 +413,7 @@ class _Trainer:
             "classes": list(self.data.names),
             "photos": [len(self.data.photos), zlib.crc32(self.data.targets.numpy().tobytes())],
             "network": repr(self.network.config),
+            "base": self.begins_with,
             "teacher": self.teacher.about() if self.teacher else None,
         }
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import pickle
 import pickletools
+import re
 import shutil
 import zipfile
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 from huggingface_hub import save_torch_state_dict
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -30,6 +36,8 @@ PREDICT = Path(__file__).with_name("predict.py")
 SAFETENSORS, INDEX, BIN = "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"
 #: Larger files don't travel in plain git on the Hub: the shipped checkpoint is sharded at this size.
 SHARD_BYTES = 8_500_000
+#: What a saved folder may hold of an earlier model.
+OURS = re.compile(rf"model(-\d{{5}}-of-\d{{5}})?\.safetensors(\.index\.json)?|{CLASS_INDICES}|{PREDICT.name}")
 #: A checkpoint's small files are read whole; none of them is ever near this.
 MAX_JSON_BYTES = 16 * 1024**2
 # What a pickle says where it names a function or class to call.
@@ -383,25 +391,45 @@ def write_folder(checkpoint: Checkpoint, folder: Path, half: bool = True, shard_
         shard_bytes: largest size of one file of weights; a single file by default, since timm reads no shards.
 
     Raises:
-        OSError: if it can't be written.
+        OSError: if it can't be written, e.g. with ``errno.ENOSPC``; what was in the folder is as it was then.
     """
+    made = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with TemporaryDirectory(prefix=".unfinished-", dir=folder) as name:
+            _write(checkpoint, unfinished := Path(name), half, shard_bytes)
+            new = {file.name for file in unfinished.iterdir()}
+            for file in folder.iterdir():
+                if OURS.fullmatch(file.name) and file.name not in new:
+                    file.unlink()  # a shard of an earlier model must not pass for one of this
+            for file in unfinished.iterdir():
+                file.replace(folder / file.name)
+    except BaseException:
+        if made:
+            with suppress(OSError):
+                folder.rmdir()
+        raise
+
+
+def _write(checkpoint: Checkpoint, folder: Path, half: bool, shard_bytes: int | None) -> None:
     state = {
         key: (value.half() if half and value.ndim > 1 else value).clone().contiguous()
         for key, value in checkpoint.state_dict.items()
     }
     total = sum(value.numel() * value.element_size() for value in state.values())
     pattern = "model{suffix}.safetensors"
-    save_torch_state_dict(state, folder, filename_pattern=pattern, max_shard_size=shard_bytes or total)
+    try:
+        save_torch_state_dict(state, folder, filename_pattern=pattern, max_shard_size=shard_bytes or total)
+    except SafetensorError as error:  # the system's own number of the error is in its text alone
+        found = re.search(r"os error (\d+)", str(error))
+        number = int(found[1]) if found else errno.EIO
+        raise OSError(number, os.strerror(number)) from error
     for part in folder.glob("model*.safetensors"):
         part.chmod(0o644)  # written through a temporary file, which only its owner may read
     _write_json(folder / CONFIG, to_config(checkpoint))
     if checkpoint.label_names:
         _write_json(folder / CLASS_INDICES, {str(index): label for index, label in enumerate(checkpoint.label_names)})
         shutil.copyfile(PREDICT, folder / PREDICT.name)
-    else:
-        for file in (CLASS_INDICES, PREDICT.name):
-            (folder / file).unlink(missing_ok=True)
 
 
 def _write_json(path: Path, data: object) -> None:

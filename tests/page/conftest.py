@@ -51,7 +51,9 @@ PETS = (
 HOSTILE = ('<img src=x onerror="alert(1)">', "<script>alert(2)</script>", '=cmd|"/C calc"!A0', LONG, "{name} {0}")
 FAULTY = ("gated", "norepo", "norevision", "expired", "error", "ratelimit", "drop", "truncate", "flip", "timeout")
 #: What the browser's console says of a request whose page went away.
-CUT_OFF = re.compile(r"Connection errored out|AbortError|ERR_ABORTED|network error|Failed to fetch|NetworkError")
+CUT_OFF = re.compile(r"Connection errored out|ERR_ABORTED|network error|Failed to fetch|NetworkError")
+#: A request that the page's own script ended, as Gradio's client does with its open streams; said late at times.
+ENDED = re.compile(r"AbortError: signal is aborted|AbortError: BodyStreamBuffer was aborted|The user aborted a request")
 BROWSER_ARGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
@@ -281,7 +283,8 @@ def visit(browser: Browser, site: Site, serve: Callable[..., Site]) -> Iterator[
 
     def note(message: ConsoleMessage) -> None:
         # A page that is left loses its open streams, and Gradio's client says so; on any other page that is wrong.
-        if message.type == "error" and not (message.page in leaving and CUT_OFF.search(message.text)):
+        cut_off = ENDED.search(message.text) or (message.page in leaving and CUT_OFF.search(message.text))
+        if message.type == "error" and not cut_off:
             wrong.append(f"console: {message.text} {message.location}")
 
     def requested(request: Request) -> None:

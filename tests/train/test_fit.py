@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 
 from resnet.errors import Refusal
 from resnet.network import ResNet
+from tests.disks import mounted
 from train.events import Baseline, BatchHalved, Epoch, Event, Finished, Fitted, Step
 from train.job import Job
 from train.methods import METHODS, freeze
@@ -101,13 +103,17 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(make_job: Callable[..., 
     assert all(f"\n| {number} | {one['train_loss']:.4f}" in card for number, one in enumerate(fitted.history, start=1))
 
 
-def test_a_state_of_another_run_is_not_gone_on_from(make_job: Callable[..., Job], tmp_path: Path) -> None:
+def test_a_state_of_another_run_is_not_gone_on_from(
+    make_job: Callable[..., Job], tiny: Checkpoint, tmp_path: Path
+) -> None:
     state = tmp_path / "state"
+    others = {**tiny.state_dict, "conv1.weight": -tiny.state_dict["conv1.weight"]}
     list(run(make_job("all", state=state)))
     for other, said in (
         (make_job("last-stage", state=state), "method"),
         (make_job("all", batch_size=4, state=state), "batch size"),
         (replace(make_job("all", state=state), split=split(make_job().dataset, 0.5)), "photos"),
+        (replace(make_job("all", state=state), base=replace(tiny, state_dict=others)), "base"),
     ):
         with pytest.raises(Refusal, match=f"another run .*{said}"):
             list(run(other))
@@ -187,6 +193,28 @@ def test_a_full_disk_ends_it_with_the_best_so_far(make_job: Callable[..., Job], 
     events = list(run(make_job("all", epochs=5, state=tmp_path / "state")))
     (fitted,), (finished,) = of_kind(events, Fitted), of_kind(events, Finished)
     assert fitted.why == "disk" and fitted.epoch == 1 and finished.folder.is_dir()
+
+
+def test_a_disk_that_fills_in_the_middle_leaves_a_model_and_a_state_to_go_on_from(
+    make_job: Callable[..., Job], tmp_path: Path
+) -> None:
+    """There is room for one state, but not for the next one beside it."""
+    whole = weights(list(run(make_job("all", epochs=3))))
+    with mounted(tmp_path / "small", "size=150m") as disk:
+        events = list(run(make_job("all", epochs=3, state=disk / "state", out=tmp_path / "first")))
+        (fitted,), (finished,) = of_kind(events, Fitted), of_kind(events, Finished)
+        assert fitted.why == finished.why == "disk" and len(of_kind(events, Epoch)) == 2
+        assert read_folder(finished.folder).label_names == make_job().dataset.classes
+        assert [file.name for file in (disk / "state").iterdir()] == [STATE], "the old one, whole"
+        # The model itself has no room there either: one sentence, and none of its files is left.
+        (disk / "filler").write_bytes(bytes(shutil.disk_usage(disk).free - 4_000_000))
+        with pytest.raises(Refusal, match="disk is full"):
+            list(run(make_job("all", epochs=1, out=disk / "model")))
+        assert not list((disk / "model").glob("*.safetensors"))
+        (disk / "filler").unlink()
+        shutil.copytree(disk / "state", tmp_path / "state")
+    events = list(run(make_job("all", epochs=3, state=tmp_path / "state", out=tmp_path / "second")))
+    assert [one.number for one in of_kind(events, Epoch)] == [2, 3] and same(whole, weights(events))
 
 
 class Narrow(nn.Module):

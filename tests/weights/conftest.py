@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import json
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +21,7 @@ from timm.models._hub import save_for_hf
 from torch import Tensor, nn
 
 from resnet.errors import Refusal
+from tests.disks import mounted
 from weights.hub import Hub
 from weights.load import load
 
@@ -218,26 +217,10 @@ def fetched(client: Hub, hub: Any) -> Any:
     return checkpoint
 
 
-@contextlib.contextmanager
-def _mounted(folder: Path, options: str) -> Iterator[Path]:
-    folder.mkdir()
-    if (
-        os.geteuid()
-        or subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], capture_output=True, check=False
-        ).returncode
-    ):
-        pytest.skip("no right to mount a file system here")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
-
-
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A folder on a disk of 2 MB."""
-    with _mounted(tmp_path / "small", "size=2m") as folder:
+    with mounted(tmp_path / "small", "size=2m") as folder:
         yield folder
 
 
@@ -249,5 +232,5 @@ def read_only(tmp_path: Path) -> Iterator[Path]:
         folder.mkdir(mode=0o555)
         yield folder
     else:
-        with _mounted(tmp_path / "read-only", "ro,size=1m") as folder:
+        with mounted(tmp_path / "read-only", "ro,size=1m") as folder:
             yield folder

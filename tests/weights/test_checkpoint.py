@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import collections
+import errno
 import json
 import os
 import pickle
 import random
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -24,6 +26,7 @@ from torch import Tensor
 from resnet.classifier import NoneOfThese
 from resnet.config import VARIANTS, ResNetConfig
 from resnet.preprocess import Preprocess
+from tests.disks import mounted
 from weights.catalog import SHIPPED
 from weights.checkpoint import Checkpoint, Source, read_folder, write_folder
 from weights.load import load
@@ -401,6 +404,39 @@ def test_a_folder_comes_back_as_it_was_written(
     write_folder(after, again, half=half, shard_bytes=shard_bytes)
     for file in target.iterdir():
         assert (again / file.name).read_bytes() == file.read_bytes(), file.name
+
+
+@pytest.mark.parametrize("shard_bytes", [None, 3_000_000])
+def test_a_full_disk_leaves_what_was_there(tmp_path: Path, folder: Path, shard_bytes: int | None) -> None:
+    """Wherever it fills: in the first file of weights, in a later one, or in the small files behind them."""
+    checkpoint = read_folder(folder)
+    with mounted(tmp_path / "disk", "size=40m") as disk:
+        saved = disk / "model"
+        write_folder(checkpoint, saved, half=False)
+        before = {file.name: file.read_bytes() for file in saved.iterdir()}
+        needed = sum(len(content) for content in before.values()) // 2
+        for room in (0, 4096, needed // 2, needed - 40_000):
+            with (disk / "filler").open("wb") as filler:
+                filler.write(bytes(shutil.disk_usage(disk).free - room))
+            for target in (saved, disk / "new"):
+                with pytest.raises(OSError, match="No space left") as caught:
+                    write_folder(checkpoint, target, shard_bytes=shard_bytes)
+                assert caught.value.errno == errno.ENOSPC
+            assert {file.name: file.read_bytes() for file in saved.iterdir()} == before
+            assert not (disk / "new").exists()
+            (disk / "filler").unlink()
+        write_folder(checkpoint, saved, shard_bytes=shard_bytes)
+        assert read_folder(saved).label_names == checkpoint.label_names
+
+
+def test_nothing_of_an_earlier_model_stays(tmp_path: Path, folder: Path) -> None:
+    checkpoint = read_folder(folder)
+    write_folder(checkpoint, tmp_path / "saved", shard_bytes=3_000_000)
+    (tmp_path / "saved" / "notes.txt").write_text("mine")
+    (tmp_path / "saved" / "model.safetensors.backup").write_text("mine")
+    write_folder(replace(checkpoint, label_names=()), tmp_path / "saved")
+    left = {file.name for file in (tmp_path / "saved").iterdir()}
+    assert left == {"config.json", "model.safetensors", "notes.txt", "model.safetensors.backup"}
 
 
 @pytest.mark.parametrize("half", [True, False])
