@@ -1,4 +1,4 @@
-"""``python -m train DATA`` trains; ``split`` keeps a dataset apart in two; ``export`` is for other runtimes."""
+"""``python -m train DATA`` trains; ``split``, ``evaluate`` and ``export`` are what comes before and after."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import argparse
 import sys
 
 from resnet.terminal import run_command
-from train import export, splitting, training
+from train import evaluate, export, splitting, training
 
 COMMANDS = {
     "split": (splitting, "Write a dataset as folders train/class and val/class."),
+    "evaluate": (evaluate, "Measure a model on photos whose classes are known."),
     "export": (export, "Write a model for other runtimes."),
 }
-ALSO = "Also: python -m train split DATA --out DIR, and python -m train export DIR --onnx."
+ALSO = "Also: python -m train split DATA --out DIR, evaluate DATA --model NAME, and export DIR --onnx."
 
 
 def main(argv: list[str] | None = None) -> int:

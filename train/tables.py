@@ -1,4 +1,4 @@
-"""A report as Markdown, one function a table, each under a heading."""
+"""A report as Markdown, one function a table, each under a heading; and as lines of a terminal."""
 
 from __future__ import annotations
 
@@ -112,3 +112,13 @@ def calibration(report: Report) -> str:
             table(["probability of the first name", "photos", "their mean probability", "right"], bins),
         )
     )
+
+
+def class_lines(report: Report) -> list[str]:
+    """For a terminal: precision, recall and F1, a line for each class below a line of their names."""
+    width = max(len(one.name) for one in report.classes)
+    lines = [f"{'':{width}}  photos  precision  recall     F1"]
+    for one in report.classes:
+        precision, recall = percent(one.precision.value), percent(one.recall.value)
+        lines.append(f"{one.name:{width}}  {one.support:6,}  {precision:>9}  {recall:>6}  {number(one.f1):>5}")
+    return lines

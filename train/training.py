@@ -34,7 +34,6 @@ from train.events import (
 )
 from train.findings import findings
 from train.job import Job
-from train.markdown import number, percent
 from train.methods import METHODS, Method
 from train.opening import HELP, open_dataset
 from train.recipe import choose
@@ -42,6 +41,7 @@ from train.run import run as run_job
 from train.shallower import shallower, variant
 from train.split import Split, split
 from train.splitting import share
+from train.tables import class_lines
 from train.writing import refuse_used
 from weights.checkpoint import Checkpoint
 from weights.load import load
@@ -269,11 +269,7 @@ def _summary(event: Finished) -> str:
         f"Expected calibration error {100 * calibration.before.ece:.1f} %, after a temperature of "
         f"{calibration.temperature:.2f}: {100 * calibration.after.ece:.1f} % (cross-fitted)"
     )
-    width = max(len(one.name) for one in report.classes)
-    lines += ["", f"{'':{width}}  photos  precision  recall     F1"]
-    for one in report.classes:
-        precision, recall = percent(one.precision.value), percent(one.recall.value)
-        lines.append(f"{one.name:{width}}  {one.support:6,}  {precision:>9}  {recall:>6}  {number(one.f1):>5}")
+    lines += ["", *class_lines(report)]
     for mistake in report.mistakes[:3]:
         lines.append(
             f"Most confident mistakes: {mistake.file} is {mistake.true}, named {mistake.named} "
