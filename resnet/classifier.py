@@ -183,10 +183,22 @@ class Classifier:
         unlike = self.rule.scores(logits) < self.rule.threshold
         ranked = probabilities.topk(min(2, len(self.label_names))).values
         close = ranked[:, -1] * 2 > ranked[:, 0] if ranked.shape[1] == 2 else torch.zeros(len(ranked), dtype=torch.bool)
+        numbers = probabilities.isfinite().all(1)
         known = 0
         for row in rows:
             if isinstance(row.crop, Refusal):
                 yield Classification(row.name, refusal=row.crop)
+                continue
+            if not numbers[known]:
+                known += 1
+                yield Classification(
+                    row.name,
+                    refusal=Refusal(
+                        "model.no_number",
+                        "What this model answers to {name} is no number, so its weights are damaged; choose another.",
+                        name=row.name,
+                    ),
+                )
                 continue
             predictions = tuple(
                 Prediction(self.label_names[index], probability, index)

@@ -353,7 +353,7 @@ def check_fit(config: ResNetConfig, state: State, name: str) -> State:
     Numbers are converted only now: a file of a few bytes can hold a tensor of terabytes, as a view.
 
     Raises:
-        Refusal: listing the keys that are missing, too many, or of another shape or kind.
+        Refusal: listing the keys that are missing, too many, or of another shape or kind, or that hold no numbers.
     """
     with torch.device("meta"):
         expected = ResNet(config).state_dict()
@@ -377,7 +377,14 @@ def check_fit(config: ResNetConfig, state: State, name: str) -> State:
             "use the config that belongs to them.", name=name, problems=problems,
         )  # fmt: skip
     zero = torch.tensor(0)
-    return {key: state.get(key, zero).detach().to(expected[key].dtype).contiguous() for key in expected}
+    whole = {key: state.get(key, zero).detach().to(expected[key].dtype).contiguous() for key in expected}
+    # A sum shows in one pass whether a NaN or an infinity is among the numbers.
+    if damaged := [key for key, value in whole.items() if not value.sum().isfinite()]:
+        raise Refusal(
+            "weights.no_number", "The weights of {name} are not all numbers ({problems}); its training went astray, or "
+            "the file is damaged: use another one.", name=name, problems=_some(damaged),
+        )  # fmt: skip
+    return whole
 
 
 def _some(keys: Sequence[str]) -> str:

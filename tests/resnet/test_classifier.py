@@ -536,3 +536,16 @@ def test_the_named_variants_classify(random_state: Any, photo: Photos) -> None:
             expected = whole(Preprocess(64)(open_image(photo(80, 64)))[None]).softmax(1)[0]
         assert [one.index for one in row.predictions] == expected.topk(3).indices.tolist()
         assert [one.probability for one in row.predictions] == pytest.approx(expected.topk(3).values.tolist(), rel=1e-3)
+
+
+@pytest.mark.parametrize("key", ["conv1.weight", "bn1.running_var", "fc.weight"])
+def test_answers_that_are_no_numbers_are_a_sentence(network: Any, photo: Photos, key: str) -> None:
+    """Weights that are numbers may still be so large, or a variance so negative, that no answer is one."""
+    broken = network(KINDS["basic"])
+    state = broken.state_dict()
+    state[key] = torch.full_like(state[key], -1.0 if "var" in key else 3e37)
+    broken.load_state_dict(state)
+    rows = Classifier(broken, Preprocess(), LABELS, device="cpu").predict([photo(64, 64), b"no photo", photo(80, 60)])
+    codes = [row.refusal.code if row.refusal else "" for row in rows]
+    assert codes[0] == codes[2] == "model.no_number" and codes[1].startswith(("photo.", "image."))
+    assert not any(row.predictions for row in rows)

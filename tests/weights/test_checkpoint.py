@@ -318,8 +318,12 @@ def test_resnets_of_other_kinds_are_refused_by_their_keys(tmp_path: Path, refuse
         ("layer1." + "9" * 5000 + ".conv1.weight", torch.zeros(1), "weights.misfit"),
         ("embedder.embedder." + "9" * 5000, torch.zeros(1), "weights.misfit"),
         ("\x1b[2J" * 1000, torch.zeros(1), "weights.misfit"),
+        ("fc.bias", torch.full((5,), torch.nan), "weights.no_number"),
+        ("bn1.running_var", torch.ones(64).index_fill(0, torch.tensor(3), torch.inf), "weights.no_number"),
+        ("fc.weight", torch.full((5, 512), -torch.inf, dtype=torch.half), "weights.no_number"),
+        ("layer4.0.conv2.weight", torch.full((512, 512, 3, 3), 1e300, dtype=torch.double), "weights.no_number"),
     ],
-    ids=range(16),
+    ids=range(20),
 )
 def test_hostile_tensors_and_keys_end_in_a_sentence(
     tmp_path: Path, state: Any, refused: Any, key: str, tensor: Tensor, code: str
