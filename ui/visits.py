@@ -58,7 +58,6 @@ class Visit:
     source: Dataset | None = None
     edits: tuple[Edit, ...] = ()
     runs: tuple[Run, ...] = ()
-    chosen: str = ""
     borrower: Borrower = field(default_factory=Borrower, repr=False)
     lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
     seen_in: Seen | None = field(default=None, repr=False)
