@@ -91,7 +91,14 @@ def _plot(
         if points
     )  # fmt: skip
     base = f'<path class="base" d="M{place(0, level)}L{place(1, level)}"/>' if level is not None else ""
-    return (
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{html.escape(last)}">{grid}{base}{drawn}'
-        f'<text x="{WIDTH - 10}" y="{HEIGHT - 4}" text-anchor="end">{html.escape(last)}</text></svg>'
-    )
+    # Its last value stands at the end of the first line, away from the frame.
+    told = ""
+    if ends := [points[-1] for _, points in lines if points][:1]:
+        x, y = (float(one) for one in place(*ends[0]).split(","))
+        side, across = ("end", -7) if x > WIDTH / 2 else ("start", 7)
+        told = (
+            f'<text class="last" x="{x + across:.1f}" y="{y + 15 if y < TOP + 16 else y - 7:.1f}" '
+            f'text-anchor="{side}">{html.escape(last)}</text>'
+        )
+    drawing = f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{html.escape(last)}">'
+    return f"{drawing}{grid}{base}{drawn}{told}</svg>"

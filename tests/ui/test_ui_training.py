@@ -102,6 +102,11 @@ def test_curves_have_a_point_for_each_epoch_and_a_line_for_the_baseline() -> Non
         width, height = map(float, (root.get("viewBox") or "").split()[2:])
         for one in root.iter("circle"):
             assert 0 <= float(one.get("cx") or -1) <= width and 0 <= float(one.get("cy") or -1) <= height
+        (last,) = (one for one in root.iter("text") if one.get("class") == "last")
+        line = next(one for one in root.iter("polyline") if one.get("points"))
+        ends = line.get("points", "").split()[-1].split(",")
+        assert abs(float(last.get("x", "nan")) - float(ends[0])) < 10, "it stands beside the point that it is of"
+        assert abs(float(last.get("y", "nan")) - float(ends[1])) < 20 and 10 < float(last.get("y", "nan")) < height
     places = [float(one.get("cx") or "nan") for one in second.iter("circle")]
     curves_of_more = curves(events()[:-11], "", "", "")
     assert [f'cx="{place:.1f}"' in curves_of_more for place in places] == [True, True, False], (
