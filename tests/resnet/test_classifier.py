@@ -504,13 +504,13 @@ def test_verdicts_belong_to_their_own_rows(
 def test_the_shipped_rule_knows_flowers_from_other_things(
     rows_of_flowers: list[Classification], rows_of_things: list[Classification]
 ) -> None:
-    """A third of the photos of none of the classes are flagged, and hardly any flower."""
+    """Nearly a third of the photos of none of the classes are flagged, and hardly any flower."""
 
     def flagged(rows: list[Classification]) -> float:
         assert not any(row.refusal for row in rows)
         return sum(row.verdict == "none" for row in rows) / len(rows)
 
-    assert flagged(rows_of_things) >= 0.30
+    assert flagged(rows_of_things) >= 0.25
     assert flagged(rows_of_flowers) <= 0.06
 
 
@@ -520,7 +520,7 @@ def test_the_shipped_network_names_flowers(
     labels = [name.split("/")[1] for name, _ in photos_of_flowers]
     assert len(set(labels)) == 5
     right = sum(row.predictions[0].label == label for row, label in zip(rows_of_flowers, labels, strict=True))
-    assert right / len(labels) >= 0.85
+    assert right / len(labels) >= 0.92
 
 
 def test_the_named_variants_classify(random_state: Any, photo: Photos) -> None:
