@@ -120,7 +120,6 @@ footer > .divider:first-child { display: none; } /* Gradio's, before the link to
 .facts .note { flex-basis: 100%; color: #92400e; }
 .dark .facts .note { color: #fcd34d; }
 .facts .track { align-self: center; width: 220px; }
-#model input { text-overflow: ellipsis; padding-right: 2.2rem; }
 .html-container { padding: 0 !important; }
 .listing .scroll { max-height: 620px; overflow: auto; border: 1px solid var(--block-border-color);
   border-radius: var(--radius-lg); background: var(--block-background-fill); }
@@ -226,7 +225,7 @@ button.small:hover { border-color: var(--primary-500); }
 .run h3, .report h3, #mistakes h3, #runs h3 { font-size: 1rem; font-weight: 650; margin: 14px 0 6px; }
 .run h3:first-child { margin-top: 0; font-size: 1.05rem; } .run p { margin: 0 0 8px; line-height: 1.5; }
 .report .doubt { margin: 0 0 12px; }
-input[role="listbox"] { text-overflow: ellipsis; padding-right: 28px !important; }
+input[role="combobox"] { text-overflow: ellipsis; padding-right: 2.2rem !important; }
 .curves { display: grid; grid-template-columns: repeat(auto-fit, minmax(280px, 1fr)); gap: 14px; margin: 12px 0 4px; }
 .curves figure { margin: 0; } .curves figcaption { font-size: 0.875rem; color: var(--body-text-color-subdued); }
 .curves svg { display: block; width: 100%; } .curves text { font-size: 12px; fill: var(--body-text-color-subdued); }
