@@ -143,6 +143,17 @@ class Classifier:
         for rows, logits in self._batches(images, batch_size, self.network):
             yield from self._name(rows, logits, top_k, keep_crops)
 
+    def logits_iter(self, images: Iterable[ImageLike | Photo], batch_size: int = 32) -> Iterator[Tensor | Refusal]:
+        """Of each image, in the order given: ``(num_classes,)`` logits before the temperature, or why it can't be read.
+
+        Raises:
+            Refusal: if the network has no classifier.
+        """
+        self._require_classifier()
+        for rows, logits in self._batches(images, batch_size, self.network):
+            of_those_read = iter(logits)
+            yield from (row.crop if isinstance(row.crop, Refusal) else next(of_those_read) for row in rows)
+
     def features(self, images: Iterable[ImageLike], batch_size: int = 32) -> Tensor:
         """Images -> ``(N, num_features)`` pooled features, what the classifier reads.
 

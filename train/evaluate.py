@@ -7,21 +7,17 @@ import json
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
 import torch
-from PIL import Image as Picture
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from resnet.classifier import Classifier, NoneOfThese
 from resnet.errors import Refusal
-from resnet.parallel import map_ahead
 from resnet.photos import Photo, find_photos
-from resnet.preprocess import Pixels, open_image
 from resnet.terminal import device_of
 from train import tables
 from train.calibration import Score, fit_rule, reliability
@@ -34,8 +30,6 @@ from train.shares import Share
 from train.split import split
 from train.splitting import share
 from weights.load import load
-
-BATCH = 32
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -78,7 +72,10 @@ def run(args: argparse.Namespace) -> int:
         if args.edits:
             dataset = apply(dataset, read_edits(Path(args.edits)))
         found, logits, labels = _measure(dataset, classifier, args, unread)
-        others = {path: _others(path, classifier, args.json, unread) for path in args.others}
+        others = {
+            path: _logits(find_photos([path]), classifier, f"Naming {path}", args.json, unread)[0]
+            for path in args.others
+        }
     flagged = {path: _flagged(classifier.rule, one) for path, one in others.items()}
     own = reliability(logits.double() / classifier.temperature, labels)
     if args.json:
@@ -110,10 +107,8 @@ def _measure(
                 label=label, model=args.model, classes=", ".join(classifier.label_names[:10]),
             )  # fmt: skip
     images = [dataset.images[place] for place in _part(dataset, args)]
-    logits, kept = _logits(
-        [partial(open_image, image.path, image.name) for image in images],
-        classifier, f"Naming {dataset.name}", args.json, unread,
-    )  # fmt: skip
+    photos = [Photo(image.name, image.path) for image in images]
+    logits, kept = _logits(photos, classifier, f"Naming {dataset.name}", args.json, unread)
     labels = torch.tensor([index[images[place].label] for place in kept], dtype=torch.long)
     most = Counter(labels.tolist()).most_common(1)[0][0] if kept else 0
     files = [images[place].name for place in kept]
@@ -132,39 +127,19 @@ def _part(dataset: Dataset, args: argparse.Namespace) -> Sequence[int]:
     return parts.test or parts.val
 
 
-def _others(path: str, classifier: Classifier, quiet: bool, unread: list[Refusal]) -> Tensor:
-    photos = find_photos([path])
-    return _logits([partial(_opened, photo) for photo in photos], classifier, f"Naming {path}", quiet, unread)[0]
-
-
-def _opened(photo: Photo) -> Picture.Image:
-    return open_image(photo.read(), photo.name)
-
-
 def _logits(
-    reads: Iterable[Callable[[], Picture.Image]], classifier: Classifier, words: str, quiet: bool, unread: list[Refusal]
+    photos: Sequence[Photo], classifier: Classifier, words: str, quiet: bool, unread: list[Refusal]
 ) -> tuple[Tensor, list[int]]:
     """``(N, K)`` of those that can be read, and which these are."""
-
-    def crop(read: Callable[[], Picture.Image]) -> Pixels | Refusal:
-        try:
-            return classifier.preprocess.pixels(read())
-        except Refusal as refusal:
-            return refusal
-
-    found, kept, waiting = [torch.empty(0, len(classifier.label_names))], [], list[Pixels]()
-    reads = list(reads)
-    bar = tqdm(desc=words, total=len(reads), unit=" photos", disable=quiet or not sys.stderr.isatty(), leave=False)
+    found, kept = [torch.empty(0, len(classifier.label_names))], []
+    bar = tqdm(desc=words, total=len(photos), unit=" photos", disable=quiet or not sys.stderr.isatty(), leave=False)
     with bar:
-        for place, one in enumerate(map_ahead(crop, reads, ahead=2 * BATCH)):
+        for place, one in enumerate(classifier.logits_iter(photos)):
             if isinstance(one, Refusal):
                 unread.append(one)
             else:
                 kept.append(place)
-                waiting.append(one)
-            if len(waiting) == BATCH or (waiting and place + 1 == len(reads)):
-                found.append(classifier.logits(waiting))
-                waiting.clear()
+                found.append(one[None])
             bar.update()
     return torch.cat(found), kept
 
