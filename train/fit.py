@@ -26,7 +26,7 @@ from train.distributed import add_up, add_up_gradients, anyone, average_statisti
 from train.events import BatchHalved, Epoch, Event, Fitted, Paused, Resumed, Started, Step, Why
 from train.folded import Folded, Maps
 from train.methods import freeze, train_mode
-from train.optimizer import follow, optimizer_for, rate, set_rate
+from train.optimizer import follow, optimizer_for, saved_by_freezing, set_rates, stop_learning
 from train.plan import Plan
 from train.recipe import Recipe, amp_dtype
 from train.state import read_state, write_state
@@ -161,7 +161,8 @@ class _Trainer:
         self.rank, self.world = place()
         self.epoch = 0
         self.at_a_time = recipe.batch_size
-        self.plan = Plan(len(self._chunks(range(len(data.photos)))), recipe.epochs, seconds, data.eval_s)
+        steps = len(self._chunks(range(len(data.photos))))
+        self.plan = Plan(steps, recipe.epochs, seconds, data.eval_s, self._cost)
         self.best: dict[str, Any] = {"epoch": 0, "accuracy": -1.0, "loss": math.inf, "weights": None}
         self.history: list[dict[str, float | None]] = []
         self.begun: _Begun | None = None  # an epoch that an earlier process paused in
@@ -189,7 +190,7 @@ class _Trainer:
                         break
                     losses.append((yield from self._until_it_fits(batch, pieces)))
                     before, last = last, time.monotonic()
-                    self.plan.count(last - before, self._growth())
+                    self.plan.count(last - before)
                     yield self._tell(losses[-1])
                     if self.plan.late():
                         break
@@ -205,7 +206,7 @@ class _Trainer:
         """After an epoch: why it was the last one, or None; then the state is saved."""
         if self.epoch - self.best["epoch"] >= self.recipe.patience:
             return "patience"
-        self.plan.replan(self._growth())
+        self.plan.replan()
         if anyone(self.plan.left() <= 0):
             return "time"
         if folder is not None and not self.plan.over and not self._save(folder):
@@ -270,7 +271,7 @@ class _Trainer:
             for height, width, _ in (self.data.photos.shape(index) for index in indices)
         ]
         colours = random_colours(len(indices), recipe.colour, self.generator) if recipe.colour else None
-        return _Batch(list(indices), views, colours, size or self._size())
+        return _Batch(list(indices), views, colours, size or self._size(self.plan.progress))
 
     def _pieces(self, batch: _Batch, pool: ThreadPoolExecutor) -> Tensor:
         """``(n, size, size, 3)`` uint8 of this process's share."""
@@ -278,15 +279,16 @@ class _Trainer:
         photos = [self.data.photos[index] for index in batch.indices[mine]]
         return cut_all(photos, batch.views[mine], batch.size, pool) if photos else torch.empty(0, 0, 0, 3)
 
-    def _size(self) -> int:
+    def _size(self, progress: float) -> int:
         """Side of the pieces: it grows with the progress, in steps of 32 pixels."""
         full = self.data.preprocess.size
-        share = self.recipe.start_size + (1 - self.recipe.start_size) * min(1.0, self.plan.progress / 0.6)
+        share = self.recipe.start_size + (1 - self.recipe.start_size) * min(1.0, progress / 0.6)
         return full if share >= 1 else min(full, max(64, 32 * round(full * share / 32)))
 
-    def _growth(self) -> float:
-        """How many times as long a step takes when the pieces have their full size."""
-        return (self.data.preprocess.size / self._size()) ** 2
+    def _cost(self, progress: float) -> float:
+        """Of a step, as a share of one in which all that the method trains learns from pieces of the full size."""
+        pixels = (self._size(progress) / self.data.preprocess.size) ** 2
+        return pixels * (1 - saved_by_freezing(self.network.config.depths, self.recipe, progress))
 
     # -- one step ------------------------------------------------------------------------------------------------------
 
@@ -307,8 +309,11 @@ class _Trainer:
 
     def _step(self, batch: _Batch, pieces: Tensor) -> float:
         """Forward, backward, update; the mean loss of the whole batch."""
+        if stop_learning(self.optimizer, self.plan.progress):
+            self.forward = self._forward()
         train_mode(self.network, self.recipe.batch_statistics)
-        set_rate(self.optimizer, rate(self.plan.progress) if self.recipe.one_cycle else 1.0)
+        if self.recipe.one_cycle:
+            set_rates(self.optimizer, self.plan.progress)
         mine = torch.arange(len(batch.indices))[self.rank :: self.world]
         targets = self.data.targets[torch.tensor(batch.indices)[mine]]
         total = torch.zeros((), device=self.device)
@@ -327,7 +332,8 @@ class _Trainer:
             total += loss.detach()
         if self.world > 1:
             add_up([total])
-            add_up_gradients(one for group in self.optimizer.param_groups for one in group["params"])
+            learning = [one for group in self.optimizer.param_groups for one in group["params"] if one.requires_grad]
+            add_up_gradients(learning)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 
 from train.distributed import anyone, fewest
 
 #: Steps that are measured before the epochs of a time budget are planned; the first is slower than the others.
 MEASURED = 4
+#: Points of the way ahead at which the cost of a step is asked.
+ASKED = 40
 #: What a state keeps of a plan.
-KEPT = ("step", "total_steps", "progress", "step_s", "planned", "eval_s")
+KEPT = ("step", "total_steps", "progress", "unit_s", "planned", "eval_s")
 
 
 class Plan:
@@ -21,12 +24,21 @@ class Plan:
         epochs: None where the seconds decide.
         seconds: of all steps and judgements; None where the epochs decide.
         eval_s: that a judgement takes, as far as is known.
+        cost: of a step at some progress beside the others: pieces may grow, and layers stop learning.
     """
 
-    def __init__(self, steps_an_epoch: int, epochs: int | None, seconds: float | None, eval_s: float) -> None:
-        self.steps_an_epoch, self.seconds, self.eval_s = steps_an_epoch, seconds, eval_s
+    def __init__(
+        self,
+        steps_an_epoch: int,
+        epochs: int | None,
+        seconds: float | None,
+        eval_s: float,
+        cost: Callable[[float], float] = lambda _: 1.0,
+    ) -> None:
+        self.steps_an_epoch, self.seconds, self.eval_s, self.cost = steps_an_epoch, seconds, eval_s, cost
         self.began, self.spent = time.monotonic(), 0.0  # seconds of earlier processes
-        self.step, self.progress, self.step_s = 0, 0.0, 0.0
+        self.step, self.progress = 0, 0.0
+        self.unit_s = 0.0  # seconds of a step whose cost is 1
         self.planned = seconds is None
         # Of a budget: until some steps are measured, no step is known to be the last one.
         self.total_steps = (epochs or 1) * steps_an_epoch if self.planned else 10**9
@@ -34,6 +46,16 @@ class Plan:
     @property
     def over(self) -> bool:
         return self.step >= self.total_steps
+
+    @property
+    def step_s(self) -> float:
+        """Seconds of a step, here and now."""
+        return self.unit_s * self.cost(self.progress)
+
+    def _ahead_s(self) -> float:
+        """Seconds of a step, on average over what is left of the training."""
+        rest = (1 - self.progress) / ASKED
+        return self.unit_s * sum(self.cost(self.progress + rest * (part + 0.5)) for part in range(ASKED)) / ASKED
 
     def elapsed(self) -> float:
         """Seconds of training, those of processes before this one included."""
@@ -43,19 +65,14 @@ class Plan:
         """Seconds of the budget; without one, as many as one likes."""
         return math.inf if self.seconds is None else self.seconds - self.elapsed()
 
-    def count(self, seconds: float, growth: float = 1.0) -> None:
-        """One step more, which took so long.
-
-        Args:
-            seconds: of the step, with all that was waited for.
-            growth: how many times as long the last steps of the training will take as this one.
-        """
+    def count(self, seconds: float) -> None:
+        """One step more, which took so many seconds, with all that was waited for."""
         self.step += 1
         # The mean of the first ones without the very first, then a moving average.
         weight = 1.0 if self.step <= 2 else max(0.1, 1 / (self.step - 1))
-        self.step_s += weight * (seconds - self.step_s)
+        self.unit_s += weight * (seconds / self.cost(self.progress) - self.unit_s)
         if not self.planned and self.step == MEASURED:
-            self.replan(growth)
+            self.replan()
         if self.planned:
             self.progress += (1 - self.progress) / (max(1, self.total_steps - self.step) + 1)
         else:
@@ -63,11 +80,11 @@ class Plan:
             share = fewest(int(1000 * self.elapsed() / max(self.seconds or 0.0, 1e-3))) / 1000
             self.progress = max(self.progress, min(1.0, share))
 
-    def replan(self, growth: float = 1.0) -> None:
+    def replan(self) -> None:
         """Find how many steps still fit into the budget; processes agree on the fewest."""
         if self.seconds is None:
             return
-        step_s = max(self.step_s, 1e-6) * (1 + growth) / 2
+        step_s = max(self._ahead_s(), 1e-6)
         self.total_steps = self.step + fewest(
             fitting(self.left(), step_s, self.eval_s, self.steps_an_epoch, self.step % self.steps_an_epoch)
         )
@@ -82,7 +99,7 @@ class Plan:
         if not self.planned:
             return max(0.0, self.left())
         steps = max(0, self.total_steps - self.step)
-        return steps * self.step_s + max(1, math.ceil(steps / self.steps_an_epoch)) * self.eval_s
+        return steps * self._ahead_s() + max(1, math.ceil(steps / self.steps_an_epoch)) * self.eval_s
 
     def ends_epoch(self) -> bool:
         """Whether a judgement follows the next step."""

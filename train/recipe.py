@@ -24,6 +24,7 @@ RANGES: dict[str, tuple[float, float, str]] = {
     "colour": (0, 0.95, "how far colours are moved"),
     "image_size": (32, 512, "the image size in pixels"),
     "start_size": (0.25, 1, "the share of the image size to begin with"),
+    "freeze_out": (0.05, 1, "the share of the training after which the lowest layers stop"),
     "patience": (1, 10_000, "the patience in epochs"),
     "seed": (0, 2**31 - 1, "the seed"),
     "views": (1, 16, "the number of views"),
@@ -56,6 +57,9 @@ class Recipe:
         mixup: alpha of the Beta distribution of mixup; 0 for none.
         image_size: side in pixels of what the network is trained on at the end; None for the base's own.
         start_size: share of that side at the beginning: smaller photos first are faster.
+        freeze_out: share of the training after which the stem and layer1 stop learning; layer2 and layer3 follow at
+            equal distances, layer4 and the head learn to the end. 1 for all of them to the end. See
+            `train.optimizer.learns_until`.
         patience: epochs without a better one until it ends.
         views: of each training photo that a head alone is fitted on.
         seed: of all that is random.
@@ -83,6 +87,7 @@ class Recipe:
     mixup: float = 0.0
     image_size: int | None = None
     start_size: float = 1.0
+    freeze_out: float = 1.0
     patience: int = 8
     views: int = 3
     seed: int = 0
@@ -106,13 +111,16 @@ class Recipe:
                 )  # fmt: skip
 
 
-def choose(method: Method, photos: int, *, minutes: float | None = None, **settings: Any) -> Recipe:
+def choose(
+    method: Method, photos: int, *, minutes: float | None = None, taught: bool = False, **settings: Any
+) -> Recipe:
     """The recipe for so many training photos.
 
     Args:
         method: see `train.methods`.
         photos: in the training part.
         minutes: the time budget of the whole run; without it and without `epochs`, epochs are chosen.
+        taught: whether a teacher is there to learn from.
         settings: whatever of `Recipe` a person has set; None counts as not set.
 
     Raises:
@@ -138,6 +146,10 @@ def choose(method: Method, photos: int, *, minutes: float | None = None, **setti
         )  # fmt: skip
     elif method == "last-stage":
         recipe = replace(recipe, learning_rate=1e-4)
+    elif not taught:
+        # Low layers see edges and colours, which a base has learnt from far more photos, and take most of the time. Who
+        # is drawn to a teacher's features has a longer way to go.
+        recipe = replace(recipe, freeze_out=0.25)
     # Small sets are seen more often: about 4,000 photos in all, at least 6 times each.
     epochs = max(6, min(30, round(4_000 / max(photos, 1))))
     if minutes is None and method not in ("tutorial", "head"):

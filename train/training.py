@@ -88,6 +88,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lr", type=float, metavar="RATE", help="largest learning rate of the last stage")
     parser.add_argument("--image-size", type=int, metavar="N", help="side in pixels (default: the base's)")
     parser.add_argument("--start-size", type=float, metavar="SHARE", help="share of that side to begin with: faster")
+    parser.add_argument(
+        "--freeze-out", type=float, metavar="SHARE",
+        help="of the training after which the lowest layers stop, and the next ones one by one; 1 for never",
+    )  # fmt: skip
     parser.add_argument("--weight-decay", type=float, metavar="X", help="of convolutions and the head")
     parser.add_argument("--label-smoothing", type=float, metavar="X", help="how much of a target others get")
     parser.add_argument("--min-scale", type=float, metavar="SHARE", help="of a photo that a random crop shows at least")
@@ -122,9 +126,10 @@ def run(args: argparse.Namespace) -> int:
         dataset = _dataset(args.data, Path(folder) / "data", edits, quiet)
         parts = split(dataset, args.val, args.seed)
         recipe = choose(
-            args.method, len(parts.train), minutes=args.minutes, epochs=args.epochs, batch_size=args.batch_size,
-            learning_rate=args.lr, image_size=args.image_size, start_size=args.start_size,
-            weight_decay=args.weight_decay, label_smoothing=args.label_smoothing, mixup=args.mixup, ema=args.ema,
+            args.method, len(parts.train), taught=args.teacher is not None, minutes=args.minutes, epochs=args.epochs,
+            batch_size=args.batch_size, learning_rate=args.lr, image_size=args.image_size, start_size=args.start_size,
+            freeze_out=args.freeze_out, weight_decay=args.weight_decay, label_smoothing=args.label_smoothing,
+            mixup=args.mixup, ema=args.ema,
             patience=args.patience, views=args.views, seed=args.seed, min_scale=args.min_scale, colour=args.colour,
             mixed_precision=args.mixed_precision, teacher_weight=args.teacher_weight,
             teacher_temperature=args.teacher_temperature, feature_weight=args.feature_weight,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import shutil
@@ -17,6 +18,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from resnet.errors import Refusal
 from resnet.network import ResNet
@@ -24,7 +26,7 @@ from tests.disks import mounted
 from train.events import Baseline, BatchHalved, Epoch, Event, Finished, Fitted, Step
 from train.job import Job
 from train.methods import METHODS, freeze
-from train.optimizer import optimizer_for, rate
+from train.optimizer import learns_until, optimizer_for, rate, saved_by_freezing, set_rates
 from train.recipe import choose
 from train.run import run
 from train.split import split
@@ -263,6 +265,79 @@ def test_learning_rates_fall_towards_the_stem_and_vectors_do_not_decay(tiny: Che
         assert (rates[id(parameter)]["weight_decay"] > 0) == (parameter.ndim > 1), path
 
 
+def test_stages_stop_learning_one_by_one_from_below(make_job: Callable[..., Job], tmp_path: Path) -> None:
+    """What a stage is when its time is over it stays, and each learns until then."""
+    state = tmp_path / "state"
+    kept: list[tuple[float, dict[str, Tensor]]] = []
+    written = 0
+    for event in run(make_job("all", epochs=8, batch_size=7, freeze_out=0.25, ema=0.0, patience=100, state=state)):
+        if isinstance(event, Step) and event.epoch > written + 1:  # the state is written after its epoch is told
+            written = event.epoch - 1
+            found = torch.load(state / STATE, weights_only=False)
+            kept.append((found["plan"]["progress"], found["network"]))
+    assert len(kept) == 7
+    stopped = 0
+    for (before, one), (after, other) in itertools.pairwise(kept):
+        for path in one:
+            if path.endswith(("running_mean", "running_var", "num_batches_tracked")):
+                continue
+            part = path.split(".")[0]
+            until = learns_until("stem" if part in ("conv1", "bn1") else part, 0.25)
+            if until <= before:
+                assert torch.equal(one[path], other[path]), (path, before)
+                stopped += 1
+            elif until >= after:
+                assert not torch.equal(one[path], other[path]), (path, after)
+    assert stopped > 60
+
+
+def test_a_run_that_freezes_goes_on_to_the_same_weights(make_job: Callable[..., Job], tmp_path: Path) -> None:
+    """Interrupted where the lowest layers have stopped and the next ones have not."""
+    whole = weights(list(run(make_job("all", epochs=4, freeze_out=0.25))))
+    state = tmp_path / "state"
+    interrupted = run(make_job("all", epochs=4, freeze_out=0.25, state=state))
+    for event in interrupted:
+        if isinstance(event, Step) and event.epoch == 3:
+            interrupted.close()
+            break
+    assert 0.25 < torch.load(state / STATE, weights_only=False)["plan"]["progress"] < 0.75
+    assert same(whole, weights(list(run(make_job("all", epochs=4, freeze_out=0.25, state=state)))))
+    assert not same(whole, weights(list(run(make_job("all", epochs=4, freeze_out=1.0)))))
+
+
+@pytest.mark.parametrize("statistics", [False, True])
+def test_what_has_stopped_costs_no_backward_pass(statistics: bool, make_job: Callable[..., Job]) -> None:
+    """Counted by torch: operations of the steps, with their backward pass."""
+    counted = []
+    for freeze_out in (1.0, 0.05):
+        job = make_job("all", epochs=1, batch_size=4, freeze_out=freeze_out, batch_statistics=statistics)
+        with FlopCounterMode(display=False) as counter:
+            list(run(job))
+        counted.append(counter.get_flop_counts()["Global"][torch.ops.aten.convolution_backward])
+    assert counted[1] < 0.75 * counted[0]
+
+
+def test_the_time_that_freezing_saves() -> None:
+    recipe = choose("all", 100)
+    assert recipe.freeze_out == 0.25
+    saved = [saved_by_freezing((2, 2, 2, 2), recipe, progress) for progress in (0.0, 0.2, 0.25, 0.5, 0.75, 0.99)]
+    assert saved == pytest.approx([0, 0, 1 / 6, 2 / 6, 3 / 6, 3 / 6])
+    assert saved_by_freezing((3, 4, 6, 3), recipe, 0.6) == pytest.approx(2 / 3 * 7 / 16)
+    for other in (choose("last-stage", 100, freeze_out=0.25), choose("all", 100, taught=True), choose("tutorial", 9)):
+        assert saved_by_freezing((2, 2, 2, 2), other, 0.99) == 0
+
+
+def test_each_stage_has_a_whole_cycle(tiny: Checkpoint) -> None:
+    built = ResNet(tiny.config.with_classes(4))
+    freeze(built, "all")
+    optimizer = optimizer_for(built, choose("all", 100, freeze_out=0.4))
+    for until in (0.4, 0.6, 0.8, 1.0):
+        set_rates(optimizer, until)
+        for group in optimizer.param_groups:
+            ended = group["until"] <= until + 1e-9
+            assert (group["lr"] <= 1.01e-3 * group["largest"]) == ended, (until, group["until"])
+
+
 def test_one_cycle_rises_once_and_falls_once() -> None:
     values = [rate(step / 1000) for step in range(1001)]
     top = values.index(max(values))
@@ -282,6 +357,8 @@ def test_one_cycle_rises_once_and_falls_once() -> None:
         {"ema": 1.0},
         {"mixup": -0.1},
         {"start_size": 0.0},
+        {"freeze_out": 0.0},
+        {"freeze_out": 1.1},
         {"min_scale": 0},
         {"colour": 1},
         {"minutes": float("nan")},

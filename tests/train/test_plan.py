@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 
@@ -61,12 +62,33 @@ def test_a_budget_is_used_and_kept_whatever_an_epochs_length(an_epoch: int, seco
     assert progress[-1] > 0.9 and 0.35 < progress[len(progress) // 2] < 0.65
 
 
-def test_pieces_that_grow_are_planned_for(clock: Clock) -> None:
-    steps = Plan(10, None, 1000.0, eval_s=0.0)
-    for _ in range(plan.MEASURED):
-        clock.now += 1.0
-        steps.count(1.0, growth=3.0)
-    assert steps.total_steps == pytest.approx(1000 / 2, abs=5)
+COSTS: dict[str, Callable[[float], float]] = {
+    "pieces grow": lambda progress: min(1.0, 0.3 + progress),
+    "layers stop learning": lambda progress: 1.0 - 0.15 * int(4 * progress),
+    "both": lambda progress: min(1.0, 0.3 + progress) * (1.0 - 0.15 * int(4 * progress)),
+}
+
+
+@pytest.mark.parametrize("name", COSTS)
+@pytest.mark.parametrize("an_epoch", [10, 10_000])
+def test_steps_that_grow_longer_or_shorter_are_planned_for(name: str, an_epoch: int, clock: Clock) -> None:
+    """Also where a single plan must do, because the first epoch does not come to its end."""
+    cost = COSTS[name]
+    steps = Plan(an_epoch, None, 1000.0, 0.0, cost)
+    etas = []
+    while not steps.over:
+        for _ in range(an_epoch):
+            took = cost(steps.progress)
+            clock.now += took
+            steps.count(took)
+            if steps.step > plan.MEASURED:
+                etas.append(clock.now + steps.eta_s())
+                assert steps.step_s == pytest.approx(cost(steps.progress))
+            if steps.over or steps.late():
+                break
+        steps.replan()
+    assert clock.now - 100.0 == pytest.approx(1000, abs=30)
+    assert etas == [pytest.approx(1100, abs=60)] * len(etas), "the same end is told all the way"
 
 
 def test_epochs_need_no_clock(clock: Clock) -> None:
