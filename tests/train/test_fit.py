@@ -25,9 +25,8 @@ from resnet.network import ResNet
 from tests.disks import mounted
 from train.events import Baseline, BatchHalved, Epoch, Event, Finished, Fitted, Step
 from train.job import Job
-from train.methods import METHODS, freeze
-from train.optimizer import learns_until, optimizer_for, rate, saved_by_freezing, set_rates
-from train.recipe import choose
+from train.methods import METHODS
+from train.optimizer import learns_until
 from train.run import run
 from train.split import split
 from train.state import STATE, read_state, write_state
@@ -242,29 +241,6 @@ def test_too_little_memory_halves_what_is_computed_at_a_time(
         torch.testing.assert_close(value, whole[key], atol=2e-4, rtol=2e-2)
 
 
-def test_the_tutorials_recipe_is_the_tutorials() -> None:
-    recipe = choose("tutorial", 2000)
-    assert (recipe.epochs, recipe.batch_size, recipe.learning_rate, recipe.image_size) == (3, 16, 1e-4, 224)
-    assert not recipe.one_cycle and not recipe.adamw and recipe.min_scale == 0.08 and not recipe.ema
-    assert not recipe.label_smoothing and not recipe.colour and not recipe.mixup and recipe.batch_statistics
-
-
-def test_learning_rates_fall_towards_the_stem_and_vectors_do_not_decay(tiny: Checkpoint) -> None:
-    built = ResNet(tiny.config.with_classes(4))
-    freeze(built, "all")
-    optimizer = optimizer_for(built, choose("all", 100, learning_rate=1e-3))
-    rates = {id(one): group for group in optimizer.param_groups for one in group["params"]}
-    assert len(rates) == len(list(built.parameters())), "each in one group"
-
-    def of(path: str) -> float:
-        return float(rates[id(built.get_parameter(path))]["largest"])
-
-    order = [of("conv1.weight"), of("layer1.0.conv1.weight"), of("layer4.0.conv1.weight"), of("fc.weight")]
-    assert order == sorted(order) and len(set(order)) == 4 and order[2] == 1e-3
-    for path, parameter in built.named_parameters():
-        assert (rates[id(parameter)]["weight_decay"] > 0) == (parameter.ndim > 1), path
-
-
 def test_stages_stop_learning_one_by_one_from_below(make_job: Callable[..., Job], tmp_path: Path) -> None:
     """What a stage is when its time is over it stays, and each learns until then."""
     state = tmp_path / "state"
@@ -315,65 +291,6 @@ def test_what_has_stopped_costs_no_backward_pass(statistics: bool, make_job: Cal
             list(run(job))
         counted.append(counter.get_flop_counts()["Global"][torch.ops.aten.convolution_backward])
     assert counted[1] < 0.75 * counted[0]
-
-
-def test_the_time_that_freezing_saves() -> None:
-    recipe = choose("all", 100)
-    assert recipe.freeze_out == 0.25
-    saved = [saved_by_freezing((2, 2, 2, 2), recipe, progress) for progress in (0.0, 0.2, 0.25, 0.5, 0.75, 0.99)]
-    assert saved == pytest.approx([0, 0, 1 / 6, 2 / 6, 3 / 6, 3 / 6])
-    assert saved_by_freezing((3, 4, 6, 3), recipe, 0.6) == pytest.approx(2 / 3 * 7 / 16)
-    for other in (choose("last-stage", 100, freeze_out=0.25), choose("all", 100, taught=True), choose("tutorial", 9)):
-        assert saved_by_freezing((2, 2, 2, 2), other, 0.99) == 0
-
-
-def test_each_stage_has_a_whole_cycle(tiny: Checkpoint) -> None:
-    built = ResNet(tiny.config.with_classes(4))
-    freeze(built, "all")
-    optimizer = optimizer_for(built, choose("all", 100, freeze_out=0.4))
-    for until in (0.4, 0.6, 0.8, 1.0):
-        set_rates(optimizer, until)
-        for group in optimizer.param_groups:
-            ended = group["until"] <= until + 1e-9
-            assert (group["lr"] <= 1.01e-3 * group["largest"]) == ended, (until, group["until"])
-
-
-def test_one_cycle_rises_once_and_falls_once() -> None:
-    values = [rate(step / 1000) for step in range(1001)]
-    top = values.index(max(values))
-    assert values[:top] == sorted(values[:top]) and values[top:] == sorted(values[top:], reverse=True)
-    assert max(values) == pytest.approx(1) and values[-1] == pytest.approx(1e-3) and 200 < top < 300
-
-
-@pytest.mark.parametrize(
-    "setting",
-    [
-        {"batch_size": 1},
-        {"minutes": 0},
-        {"learning_rate": 100},
-        {"epochs": 0},
-        {"image_size": 31},
-        {"seed": -1},
-        {"ema": 1.0},
-        {"mixup": -0.1},
-        {"start_size": 0.0},
-        {"freeze_out": 0.0},
-        {"freeze_out": 1.1},
-        {"min_scale": 0},
-        {"colour": 1},
-        {"minutes": float("nan")},
-    ],
-)
-def test_a_setting_outside_its_range_is_named(setting: dict[str, Any]) -> None:
-    with pytest.raises(Refusal, match="it must be from"):
-        choose("all", 100, **setting)
-
-
-def test_unknown_methods_and_settings() -> None:
-    with pytest.raises(Refusal, match="choose one of head"):
-        choose("lora", 100)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="dropout"):
-        choose("all", 100, dropout=0.1)
 
 
 def test_a_state_is_whole_or_not_there(tmp_path: Path) -> None:

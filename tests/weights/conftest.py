@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+import torchvision
 from PIL import Image
 from timm.models._hub import save_for_hf
 from torch import Tensor, nn
@@ -234,3 +235,21 @@ def read_only(tmp_path: Path) -> Iterator[Path]:
     else:
         with mounted(tmp_path / "read-only", "ro,size=1m") as folder:
             yield folder
+
+
+@pytest.fixture(scope="module")
+def network(train: Any) -> Any:
+    """torchvision's block in the smallest ResNet that has its keys, with the tutorial's five classes."""
+    basic = torchvision.models.resnet.BasicBlock
+    return train(torchvision.models.ResNet, basic, [1, 1, 1, 1], num_classes=5)
+
+
+@pytest.fixture(scope="module")
+def state(network: Any) -> dict[str, Tensor]:
+    return dict(network.state_dict())
+
+
+@pytest.fixture(scope="module")
+def logits(network: Any, pixels: Tensor) -> Tensor:
+    with torch.inference_mode():
+        return network(pixels)

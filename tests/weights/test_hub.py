@@ -1,4 +1,4 @@
-"""The real client against a Hub on loopback: what it costs, what it verifies, and each way to fail."""
+"""The real client against a Hub on loopback: what it costs, what it verifies, how far it is."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,33 +14,14 @@ from typing import Any
 
 import huggingface_hub
 import pytest
-import torch
 from torch import Tensor
 
 import weights.hub
 import weights.load
 from resnet.errors import Refusal
-from weights.hub import Hub, Listing
+from tests.weights.hubs import WEIGHTS, blobs, downloads, flip
+from weights.hub import Hub
 from weights.load import load
-
-WEIGHTS = "model.safetensors"
-
-
-def _downloads(hub: Any) -> list[str]:
-    """The files that were sent, in order."""
-    return [path.rsplit("/", 1)[1] for method, path in hub.log if method == "GET" and "/resolve/" in path]
-
-
-def _blobs(client: Hub) -> list[Path]:
-    return [path for path in client.cache_dir.rglob("blobs/*") if path.is_file()]
-
-
-def _flip(path: Path) -> None:
-    """Change one byte in the middle of a file, not its size."""
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(data)
-
 
 # -- what it costs -----------------------------------------------------------------------------------------------------
 
@@ -52,7 +32,7 @@ def test_the_first_fetch_brings_what_is_needed_and_no_more(
     checkpoint = load("lab/timm", hub=client)
     same_logits(checkpoint, expected)
     assert checkpoint.label_names == ("daisy", "tulip", "none")
-    assert sorted(_downloads(hub)) == ["config.json", WEIGHTS]
+    assert sorted(downloads(hub)) == ["config.json", WEIGHTS]
     assert hub.log[0][1].startswith("/api/models/lab/timm")
     source = checkpoint.source
     assert (source.name, source.repo, source.revision, source.from_cache) == ("lab/timm", "lab/timm", "main", False)
@@ -78,7 +58,7 @@ def test_a_commit_in_the_cache_costs_none(client: Hub, hub: Any, fetched: Any) -
 def test_a_commit_that_is_not_in_the_cache_is_fetched(client: Hub, hub: Any, tmp_path: Path, fetched: Any) -> None:
     other = Hub(hub.url, tmp_path / "other", token=False)
     assert load(f"lab/timm@{fetched.source.commit}", hub=other).source.commit == fetched.source.commit
-    assert sorted(_downloads(hub)) == ["config.json", WEIGHTS]
+    assert sorted(downloads(hub)) == ["config.json", WEIGHTS]
 
 
 def test_a_branch_that_moved_is_fetched_again_and_the_old_commit_stays(
@@ -96,7 +76,7 @@ def test_a_branch_that_moved_is_fetched_again_and_the_old_commit_stays(
         after = load("lab/timm", hub=client)
         assert after.label_names == ("x", "y", "z")
         assert after.source.commit != before.source.commit
-        assert _downloads(hub) == ["config.json"], "the weights are the same, by their hash"
+        assert downloads(hub) == ["config.json"], "the weights are the same, by their hash"
         hub.clear()
         assert load(f"lab/timm@{before.source.commit}", hub=client).label_names == before.label_names
         assert hub.log == []
@@ -171,7 +151,7 @@ def test_what_the_client_has_in_its_cache_already_is_not_fetched_again(client: H
     hub.clear()
     load("lab/timm", hub=client)
     assert len(hub.log) == 1
-    assert _downloads(hub) == []
+    assert downloads(hub) == []
 
 
 # -- what it verifies --------------------------------------------------------------------------------------------------
@@ -197,7 +177,7 @@ def test_a_crash_between_download_and_verification_is_caught(
     path = huggingface_hub.hf_hub_download(
         "lab/timm", name, revision=listing.commit, cache_dir=client.cache_dir, endpoint=hub.url, token=False
     )
-    _flip(Path(path).resolve())
+    flip(Path(path).resolve())
     assert name in str(refused("hub.corrupted", load, "lab/timm", hub=client))
     assert not Path(path).exists()
     assert not Path(path).is_symlink()
@@ -214,7 +194,7 @@ def test_a_damaged_download_is_dropped_and_the_next_try_is_clean(
     refusal = refused(code, client.fetch, listing, name)
     assert f"{name} of lab/timm" in str(refusal)
     assert "try again" in str(refusal)
-    assert _blobs(client) == [], "nothing bad is left"
+    assert blobs(client) == [], "nothing bad is left"
     assert client.fetch(listing, name).stat().st_size == listing.files[name].size
     same_logits(load("lab/timm", hub=client), expected)
 
@@ -234,7 +214,7 @@ def test_a_connection_that_drops_is_resumed(client: Hub, hub: Any, name: str) ->
     hub.fault("drop", times=1)
     path = client.fetch(listing, name)
     assert path.stat().st_size == listing.files[name].size
-    assert len(_downloads(hub)) == 2
+    assert len(downloads(hub)) == 2
 
 
 def test_a_connection_that_drops_for_good_is_said_to_be_so(
@@ -266,88 +246,7 @@ def test_a_damaged_receipt_is_only_written_again(client: Hub, hub: Any, fetched:
         receipt.write_bytes(content)
     assert load(f"lab/timm@{commit}", hub=client).source.commit == commit
     assert load("lab/timm", hub=client).source.commit == commit
-    assert _downloads(hub) == []
-
-
-# -- each way to fail --------------------------------------------------------------------------------------------------
-
-FAULTS = {
-    "norepo": ("hub.no_repo", "There is no model lab/timm on "),
-    "gated": ("hub.gated", "lab/timm is gated: accept its terms on "),
-    "norevision": ("hub.no_revision", "lab/timm has no revision main"),
-    "expired": ("hub.token", "hf auth login"),
-    "error": ("hub.error", "(500); try again in a few minutes"),
-    "ratelimit": ("hub.busy", "wait a minute"),
-    "timeout": ("hub.timeout", "did not answer within 1 seconds"),
-}
-
-
-@pytest.mark.parametrize("late", [False, True], ids=["at the listing", "at a file"])
-@pytest.mark.parametrize("kind", FAULTS)
-def test_each_fault_has_its_own_sentence_at_once(
-    client: Hub, hub: Any, refused: Any, monkeypatch: pytest.MonkeyPatch, kind: str, late: bool
-) -> None:
-    monkeypatch.setattr(weights.hub, "TIMEOUT_S", 1.0)
-    code, words = FAULTS[kind]
-    listing = client.resolve("lab/timm") if late else None
-    hub.fault(kind, "lab/timm", seconds=4)
-    began = time.perf_counter()
-    refusal = refused(code, *((client.fetch, listing, WEIGHTS) if listing else (client.resolve, "lab/timm")))
-    assert time.perf_counter() - began < 3.5
-    assert words in str(refusal)
-    assert refusal.facts["repo"] == "lab/timm"
-    assert refusal.facts["host"] in hub.url
-    hub.clear()
-    assert load("lab/timm", hub=client).label_names, "nothing is left of the failure"
-
-
-def test_a_revision_that_does_not_exist_is_named(client: Hub, refused: Any) -> None:
-    refusal = refused("hub.no_revision", load, "lab/timm@v9", hub=client)
-    assert str(refusal) == "lab/timm has no revision v9; leave it out to get the newest."
-
-
-def test_a_short_commit_is_resolved(client: Hub, fetched: Any) -> None:
-    assert load(f"lab/timm@{fetched.source.commit[:7]}", hub=client).source.commit == fetched.source.commit
-
-
-def test_a_file_that_is_gone_is_said_to_be_so(client: Hub, refused: Any) -> None:
-    listing = client.resolve("lab/timm")
-    gone = replace(listing, files={"gone.json": listing.files["config.json"]})
-    assert "gone.json" in str(refused("hub.no_file", client.fetch, gone, "gone.json"))
-
-
-def test_no_hub_at_all_is_said_to_be_so(tmp_path: Path, refused: Any) -> None:
-    for endpoint in ("http://127.0.0.1:9", "http://no-such-host.invalid"):
-        refusal = refused("hub.offline", load, "lab/timm", hub=Hub(endpoint, tmp_path / "cache", token=False))
-        assert str(refusal).startswith(endpoint.removeprefix("http://"))
-
-
-def test_a_full_disk_is_said_to_be_full(hub: Any, small_disk: Path, refused: Any) -> None:
-    client = Hub(hub.url, small_disk / "cache", token=False)
-    refusal = refused("hub.disk_full", load, "lab/timm", hub=client)
-    assert str(small_disk) in str(refusal)
-    kept = sum(path.stat().st_size for path in small_disk.rglob("*") if path.is_file() and not path.is_symlink())
-    assert kept < 100_000, "what could not be kept whole is not kept"
-
-
-def test_a_disk_that_is_full_from_the_start_is_said_to_be_full(hub: Any, small_disk: Path, refused: Any) -> None:
-    with (small_disk / "filler").open("wb") as filler, pytest.raises(OSError, match="space"):
-        while True:
-            filler.write(bytes(65536))
-            filler.flush()
-    refused("hub.disk_full", load, "lab/timm", hub=Hub(hub.url, small_disk / "cache", token=False))
-
-
-def test_a_cache_that_may_not_be_written_says_what_to_do(hub: Any, read_only: Path, refused: Any) -> None:
-    refusal = refused("hub.no_cache", load, "lab/timm", hub=Hub(hub.url, read_only / "cache", token=False))
-    assert "HF_HOME" in str(refusal)
-    assert str(read_only) in str(refusal)
-
-
-def test_a_file_in_the_place_of_the_cache_says_what_to_do(hub: Any, tmp_path: Path, refused: Any) -> None:
-    (tmp_path / "file").write_text("")
-    for cache in (tmp_path / "file", tmp_path / "file" / "below"):
-        refused("hub.no_cache", load, "lab/timm", hub=Hub(hub.url, cache, token=False))
+    assert downloads(hub) == []
 
 
 # -- progress ----------------------------------------------------------------------------------------------------------
@@ -375,7 +274,7 @@ def test_progress_runs_over_all_shards(client: Hub, repositories: Path, local_hu
     with local_hub.LocalHub(root) as hub:
         client = Hub(hub.url, tmp_path / "cache", token=False)
         checkpoint = load("lab/sharded", hub=client, progress=lambda *call: calls.append(call))
-        assert sorted(_downloads(hub)) == sorted(
+        assert sorted(downloads(hub)) == sorted(
             ["config.json", "class_indices.json", "model.safetensors.index.json", *(part.name for part in parts)]
         )
     total = sum(part.stat().st_size for part in parts)
@@ -428,7 +327,7 @@ def test_a_download_can_be_stopped_and_taken_up_again(client: Hub, hub: Any) -> 
     listing = client.resolve("lab/timm")
     with pytest.raises(Stop):
         client.fetch(listing, WEIGHTS, stop)
-    assert _blobs(client) == []
+    assert blobs(client) == []
     assert client.fetch(listing, WEIGHTS).is_file()
 
 
@@ -455,7 +354,7 @@ def test_two_threads_may_fetch_the_same_at_once(client: Hub, hub: Any, expected:
     for checkpoint in found:
         same_logits(checkpoint, expected)
     assert len(found) == 3
-    assert len(_blobs(client)) == 2
+    assert len(blobs(client)) == 2
 
 
 def test_two_threads_that_get_a_damaged_file_both_end_in_a_sentence(client: Hub, hub: Any) -> None:
@@ -477,159 +376,3 @@ def test_two_threads_that_get_a_damaged_file_both_end_in_a_sentence(client: Hub,
     assert outcomes == ["hub.corrupted"] * 3
     hub.clear()
     assert client.fetch(listing, WEIGHTS).is_file()
-
-
-# -- tokens ------------------------------------------------------------------------------------------------------------
-
-SECRET = "hf_AVerySecretTokenOfATest"
-
-
-@pytest.fixture
-def private_hub(local_hub: Any, repositories: Path) -> Any:
-    with local_hub.LocalHub(repositories, token=SECRET) as server:
-        server.private.add("lab/timm")
-        yield server
-
-
-def test_a_private_repository_is_read_with_its_token_only(private_hub: Any, tmp_path: Path, refused: Any) -> None:
-    assert load("lab/timm", hub=Hub(private_hub.url, tmp_path / "a", token=SECRET)).label_names
-    refused("hub.no_repo", load, "lab/timm", hub=Hub(private_hub.url, tmp_path / "b", token=False))
-    refused("hub.token", load, "lab/timm", hub=Hub(private_hub.url, tmp_path / "c", token="hf_AnotherToken"))
-
-
-def test_no_token_is_sent_where_none_is_to_be_used(hub: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[str | None] = []
-    handler = hub.server.RequestHandlerClass
-    original = handler.general_fault
-
-    def spy(self: Any, found: dict[str, str]) -> bool:
-        seen.append(self.headers.get("Authorization"))
-        return original(self, found)
-
-    monkeypatch.setattr(handler, "general_fault", spy)
-    monkeypatch.setenv("HF_TOKEN", SECRET)
-    load("lab/timm", hub=Hub(hub.url, tmp_path / "a", token=False))
-    assert seen
-    assert set(seen) == {None}
-    seen.clear()
-    load("lab/timm", hub=Hub(hub.url, tmp_path / "b"))
-    assert set(seen) == {f"Bearer {SECRET}"}, "whoever is signed in on this machine uses their own token"
-
-
-def test_a_token_is_never_stored_nor_said(
-    private_hub: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, capfd: Any
-) -> None:
-    monkeypatch.setattr(weights.hub, "TIMEOUT_S", 0.5)
-    client = Hub(private_hub.url, tmp_path / "cache", token=SECRET)
-    said = []
-    for kind in (*FAULTS, "flip", "truncate", None):
-        if kind:
-            private_hub.fault(kind, seconds=1.5)
-        try:
-            said.append(load("lab/timm", hub=client).source)
-        except Refusal as refusal:
-            said += [refusal, refusal.facts]
-        private_hub.clear()
-    assert len(said) == 2 * (len(FAULTS) + 2) + 1
-    assert SECRET not in repr(said) + "".join(str(one) for one in said)
-    assert SECRET not in caplog.text + "".join(capfd.readouterr())
-    stored = [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
-    assert stored
-    assert not [path for path in stored if SECRET.encode() in path.read_bytes() or SECRET in str(path)]
-
-
-# -- what stands in a repository ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("name", "code", "words"),
-    [
-        ("vit", "weights.not_resnet", "lab/vit is a vit_base_patch16_224"),
-        ("bert", "weights.not_resnet", "lab/bert is a bert model"),
-        ("no-config", "weights.not_resnet", "without a config.json"),
-        ("broken-config", "weights.json", "config.json of lab/broken-config"),
-        ("no-weights", "weights.none", "model.safetensors or pytorch_model.bin"),
-        ("index-up", "weights.shards", "../../../../etc/passwd"),
-        ("index-root", "weights.shards", "/etc/passwd"),
-        ("index-absent", "weights.shards", "model-00001-of-00002.safetensors"),
-        ("index-below", "weights.shards", "sub/model.safetensors"),
-        ("index-pickle", "weights.shards", "pytorch_model.bin"),
-        ("index-empty", "weights.shards", "no file"),
-        ("index-list", "weights.shards", "no file"),
-    ],
-)
-def test_what_is_no_resnet_is_refused_before_its_weights_are_sent(
-    client: Hub, hub: Any, refused: Any, name: str, code: str, words: str
-) -> None:
-    assert words in str(refused(code, load, f"lab/{name}", hub=client))
-    assert not [file for file in _downloads(hub) if not file.endswith(".json")]
-    stored = {path.resolve() for path in client.cache_dir.rglob("*")}
-    assert all(path.is_relative_to(client.cache_dir.resolve()) for path in stored)
-
-
-def test_weights_of_another_architecture_are_refused(client: Hub, refused: Any) -> None:
-    refusal = refused("weights.misfit", load, "lab/misfit", hub=client)
-    assert "fc.weight is 3 x 512 instead of 4 x 512" in str(refusal)
-
-
-def test_a_repository_with_only_a_pickle_is_read(client: Hub, hub: Any) -> None:
-    checkpoint = load("lab/bin", hub=client)
-    assert checkpoint.label_names == ("daisy", "tulip", "none")
-    assert sorted(_downloads(hub)) == ["config.json", "pytorch_model.bin"]
-
-
-def test_a_repository_whose_pickle_would_run_code_is_refused(client: Hub, refused: Any) -> None:
-    assert "pytorch_model.bin of lab/pickle" in str(refused("weights.pickle", load, "lab/pickle", hub=client))
-
-
-def test_a_checkpoint_of_transformers_is_fetched_with_its_processor(
-    local_hub: Any, tmp_path: Path, train: Any, pixels: Tensor, same_logits: Any
-) -> None:
-    import transformers
-
-    folder = tmp_path / "root" / "microsoft" / "resnet-tiny"
-    config = transformers.ResNetConfig(depths=[1, 1, 1, 1], num_labels=1000)
-    network = train(transformers.ResNetForImageClassification, config)
-    network.save_pretrained(folder)
-    transformers.BitImageProcessor(size={"shortest_edge": 256}).save_pretrained(folder)
-    with torch.inference_mode():
-        logits = network(pixels).logits
-    with local_hub.LocalHub(tmp_path / "root") as hub:
-        checkpoint = load("microsoft/resnet-tiny", hub=Hub(hub.url, tmp_path / "cache", token=False))
-    same_logits(checkpoint, logits)
-    assert (checkpoint.preprocess.size, checkpoint.preprocess.resize) == (224, 256)
-    assert checkpoint.label_names[0] == "tench"
-
-
-def test_what_is_too_large_is_refused_before_it_is_sent(
-    client: Hub, hub: Any, refused: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(weights.load, "MAX_TOTAL_BYTES", 1_000_000)
-    assert "0.0 GB, more than any ResNet" in str(refused("hub.too_large", load, "lab/timm", hub=client))
-    monkeypatch.setattr(weights.hub, "MAX_TOTAL_BYTES", 1_000_000)
-    listing = client.resolve("lab/timm")
-    refused("hub.too_large", client.fetch, listing, WEIGHTS)
-    assert WEIGHTS not in _downloads(hub)
-
-
-def test_a_listing_says_what_the_hub_announced(client: Hub, repositories: Path) -> None:
-    import hashlib
-
-    listing = client.resolve("lab/timm")
-    assert isinstance(listing, Listing)
-    data = (repositories / "lab" / "timm" / WEIGHTS).read_bytes()
-    assert listing.files[WEIGHTS].size == len(data)
-    assert listing.files[WEIGHTS].sha256 == hashlib.sha256(data).hexdigest()
-    assert listing.files[WEIGHTS].git_sha1 is None
-    config = (repositories / "lab" / "timm" / "config.json").read_bytes()
-    assert listing.files["config.json"].git_sha1 == hashlib.sha1(b"blob %d\0" % len(config) + config).hexdigest()
-    assert listing.files["config.json"].sha256 is None
-    assert not listing.from_cache
-
-
-def test_the_shared_base_is_fetched_as_it_stands(local_hub: Any, shared: Path, tmp_path: Path) -> None:
-    with local_hub.LocalHub(shared / "hub") as hub:
-        checkpoint = load("imagenet/resnet20-features", hub=Hub(hub.url, tmp_path, token=False))
-    assert checkpoint.architecture == "ResNet (basic, 2-2-2-3)"
-    assert checkpoint.label_names == ()
-    assert checkpoint.license == "mit"
