@@ -7,10 +7,10 @@ import math
 import os
 import time
 import zlib
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,9 @@ from torch import Tensor, nn
 
 from resnet.classifier import Classifier
 from resnet.network import ResNet
-from resnet.preprocess import Preprocess
-from train.augment import Colours, View, coloured, cut_all, mixed, random_colours, random_view
-from train.cache import Shelf, judge
+from train.augment import Colours, coloured, mixed
+from train.batches import Batch, Batches, Begun, FitData
+from train.cache import judge
 from train.distributed import add_up, add_up_gradients, anyone, average_statistics, place
 from train.events import BatchHalved, Epoch, Event, Fitted, Paused, Resumed, Started, Step, Why
 from train.folded import Folded, Maps
@@ -31,56 +31,6 @@ from train.plan import Plan
 from train.recipe import Recipe, amp_dtype
 from train.state import read_state, write_state
 from train.teacher import Teacher
-
-
-@dataclass(frozen=True)
-class FitData:
-    """What is learnt from and judged on.
-
-    Args:
-        photos: of the training part; see `train.cache`.
-        targets: ``(N,)``, their classes.
-        crops: of the photos kept apart, as the classifier sees them.
-        val_targets: ``(M,)``, their classes.
-        names: of the classes.
-        preprocess: of the base.
-        eval_s: seconds that judging all crops takes, as far as is known.
-    """
-
-    photos: Shelf
-    targets: Tensor
-    crops: Shelf
-    val_targets: Tensor
-    names: Sequence[str]
-    preprocess: Preprocess
-    eval_s: float = 0.0
-
-
-@dataclass(frozen=True)
-class _Batch:
-    """A batch before its pieces are cut: all that is random about it is drawn."""
-
-    indices: list[int]
-    views: list[View]
-    colours: Colours | None
-    size: int
-
-
-@dataclass(frozen=True)
-class _Begun:
-    """An epoch from its beginning, or from where it was paused.
-
-    Args:
-        random: the generator's state at its beginning.
-        losses: of the steps that are done.
-        size: side of the next batch's pieces, which was chosen a step before; None where nothing was chosen yet.
-        seconds: that it has taken so far.
-    """
-
-    random: Tensor
-    losses: Sequence[float] = ()
-    size: int | None = None
-    seconds: float = 0.0
 
 
 def fit(
@@ -157,15 +107,14 @@ class _Trainer:
         self.optimizer = optimizer_for(self.network, recipe, teacher.projection.parameters() if teacher else ())
         self.amp = amp_dtype(recipe, device)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.amp == torch.float16)
-        self.generator = torch.Generator().manual_seed(recipe.seed)
         self.rank, self.world = place()
         self.epoch = 0
         self.at_a_time = recipe.batch_size
-        steps = len(self._chunks(range(len(data.photos))))
-        self.plan = Plan(steps, recipe.epochs, seconds, data.eval_s, self._cost)
+        self.batches = Batches(data, recipe, self.rank, self.world)
+        self.plan = Plan(len(self.batches), recipe.epochs, seconds, data.eval_s, self._cost)
         self.best: dict[str, Any] = {"epoch": 0, "accuracy": -1.0, "loss": math.inf, "weights": None}
         self.history: list[dict[str, float | None]] = []
-        self.begun: _Begun | None = None  # an epoch that an earlier process paused in
+        self.begun: Begun | None = None  # an epoch that an earlier process paused in
 
     # -- the loop ------------------------------------------------------------------------------------------------------
 
@@ -174,15 +123,15 @@ class _Trainer:
         first = self.plan.step
         with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="cut") as pool:
             while why is None and not self.plan.over:
-                begun, self.begun = self.begun or _Begun(self.generator.get_state()), None
+                begun, self.begun = self.begun or Begun(self.batches.generator.get_state()), None
                 last = time.monotonic()
                 started, losses = last - begun.seconds, list(begun.losses)
-                for batch, pieces in self._batches(pool, begun):
+                for batch, pieces in self.batches.epoch(pool, begun, self.plan):
                     if anyone(stop()):
                         why = "stopped"
                         break
                     if self.plan.step > first and anyone(pause(self._next_s())):
-                        self.begun = _Begun(begun.random, losses, batch.size, time.monotonic() - started)
+                        self.begun = Begun(begun.random, losses, batch.size, time.monotonic() - started)
                         if self._save(folder):
                             yield self._paused()
                             return
@@ -232,67 +181,14 @@ class _Trainer:
     def _paused(self) -> Paused:
         return Paused(self.epoch, self.plan.progress, self.plan.eta_s(), self.plan.step_s + self._judge_s())
 
-    def _chunks(self, order: Sequence[int]) -> list[Sequence[int]]:
-        """The photos of each batch. Of a lone photo a BatchNorm can take no statistics: such a last one is left out."""
-        size = self.recipe.batch_size
-        chunks = [order[start : start + size] for start in range(0, len(order), size)]
-        if self.recipe.batch_statistics and len(chunks) > 1 and len(chunks[-1]) < 2 * self.world:
-            chunks.pop()
-        return chunks
-
-    def _batches(self, pool: ThreadPoolExecutor, begun: _Begun) -> Iterator[tuple[_Batch, Tensor]]:
-        """One epoch's batches; the pieces of the next are cut while this one is computed."""
-        self.generator.set_state(begun.random)
-        order = torch.randperm(len(self.data.photos), generator=self.generator).tolist()
-        chunks, done = self._chunks(order), len(begun.losses)
-        for chunk in chunks[:done]:  # drawn again, so that what follows is drawn as it would have been
-            self._draw(chunk)
-        with ThreadPoolExecutor(1, thread_name_prefix="batch") as ahead:
-
-            def prepare(chunk: Sequence[int], size: int | None = None) -> tuple[_Batch, Future[Tensor]]:
-                batch = self._draw(chunk, size)
-                return batch, ahead.submit(self._pieces, batch, pool)
-
-            waiting = prepare(chunks[done], begun.size)
-            for following in [*chunks[done + 1 :], None]:
-                batch, pieces = waiting
-                ready = pieces.result()
-                if following is not None and self.plan.step + 1 < self.plan.total_steps:
-                    waiting = prepare(following)
-                yield batch, ready
-                if self.plan.over:
-                    return
-
-    def _draw(self, indices: Sequence[int], size: int | None = None) -> _Batch:
-        """All that is random; every process draws for the whole batch, so that their generators stay alike."""
-        recipe = self.recipe
-        views = [
-            random_view(height, width, self.generator, (recipe.min_scale, 1.0))
-            for height, width, _ in (self.data.photos.shape(index) for index in indices)
-        ]
-        colours = random_colours(len(indices), recipe.colour, self.generator) if recipe.colour else None
-        return _Batch(list(indices), views, colours, size or self._size(self.plan.progress))
-
-    def _pieces(self, batch: _Batch, pool: ThreadPoolExecutor) -> Tensor:
-        """``(n, size, size, 3)`` uint8 of this process's share."""
-        mine = slice(self.rank, None, self.world)
-        photos = [self.data.photos[index] for index in batch.indices[mine]]
-        return cut_all(photos, batch.views[mine], batch.size, pool) if photos else torch.empty(0, 0, 0, 3)
-
-    def _size(self, progress: float) -> int:
-        """Side of the pieces: it grows with the progress, in steps of 32 pixels."""
-        full = self.data.preprocess.size
-        share = self.recipe.start_size + (1 - self.recipe.start_size) * min(1.0, progress / 0.6)
-        return full if share >= 1 else min(full, max(64, 32 * round(full * share / 32)))
-
     def _cost(self, progress: float) -> float:
         """Of a step, as a share of one in which all that the method trains learns from pieces of the full size."""
-        pixels = (self._size(progress) / self.data.preprocess.size) ** 2
+        pixels = (self.batches.size(progress) / self.data.preprocess.size) ** 2
         return pixels * (1 - saved_by_freezing(self.network.config.depths, self.recipe, progress))
 
     # -- one step ------------------------------------------------------------------------------------------------------
 
-    def _until_it_fits(self, batch: _Batch, pieces: Tensor) -> Generator[Event, None, float]:
+    def _until_it_fits(self, batch: Batch, pieces: Tensor) -> Generator[Event, None, float]:
         """A step, with fewer photos at a time where the device's memory is too small for it; returns its loss."""
         while True:
             try:
@@ -307,7 +203,7 @@ class _Trainer:
                 torch.cuda.empty_cache()
             yield BatchHalved(self.at_a_time)
 
-    def _step(self, batch: _Batch, pieces: Tensor) -> float:
+    def _step(self, batch: Batch, pieces: Tensor) -> float:
         """Forward, backward, update; the mean loss of the whole batch."""
         if stop_learning(self.optimizer, self.plan.progress):
             self.forward = self._forward()
@@ -432,7 +328,7 @@ class _Trainer:
             "projection": self.teacher.projection.state_dict() if self.teacher else None,
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
-            "random": self.generator.get_state(),
+            "random": self.batches.generator.get_state(),
             "begun": None if self.begun is None else vars(self.begun),
             "epoch": self.epoch,
             "at_a_time": self.at_a_time,
@@ -451,8 +347,8 @@ class _Trainer:
             self.teacher.projection.load_state_dict(state["projection"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
-        self.generator.set_state(state["random"])
-        self.begun = _Begun(**state["begun"]) if state.get("begun") else None
+        self.batches.generator.set_state(state["random"])
+        self.begun = Begun(**state["begun"]) if state.get("begun") else None
         self.epoch, self.at_a_time = state["epoch"], state["at_a_time"]
         self.plan.load(state["plan"])
         self.best, self.history = state["best"], list(state["history"])

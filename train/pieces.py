@@ -22,9 +22,10 @@ from resnet.errors import Refusal
 from resnet.network import ResNet
 from resnet.preprocess import Preprocess
 from train.baseline import Head
+from train.batches import FitData
 from train.cache import Shelf
 from train.events import Event, Fitted, Interrupted, Lent, Paused, Started
-from train.fit import FitData, fit
+from train.fit import fit
 from train.loan import Lender, Terms, lost
 from train.recipe import Recipe
 from train.saving import device_name

@@ -18,9 +18,10 @@ from resnet.network import ResNet
 from resnet.preprocess import Preprocess
 from train.augment import cut_all, random_view
 from train.baseline import Head, fit_baseline, fit_head
+from train.batches import FitData
 from train.distributed import anyone, place
 from train.events import Advanced, Baseline, Event, Finished, Fitted, Lent, Started, Taught, Why
-from train.fit import FitData, fit
+from train.fit import fit
 from train.job import Job
 from train.pieces import fit_in_pieces
 from train.reading import BATCH, Read, body, headless, known_as, read_photos
