@@ -135,7 +135,7 @@ def heat_map(report: Report, answers: Sequence[Answer]) -> str:
                 images.append(
                     _cell(true, named, names, [one for one in answers if (one.true, one.named) == (true, named)])
                 )
-        lines.append(f'<tr><th scope="row">{html.escape(names[true])}</th>{"".join(cells)}</tr>')
+        lines.append(f'<tr><th scope="row"><span>{html.escape(names[true])}</span></th>{"".join(cells)}</tr>')
     return (
         f'<h3>{both("report.confusion")}</h3><p class="hint">{both("report.confusion_hint")}</p>'
         f'<div class="scroll" tabindex="0"><table class="heat"><thead><tr><td></td>{heading}</tr></thead>'

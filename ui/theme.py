@@ -234,9 +234,11 @@ input[role="combobox"] { text-overflow: ellipsis; padding-right: 2.2rem !importa
 .curves circle.val { fill: var(--primary-600); } .curves path.base { stroke: #d97706; stroke-dasharray: 5 4; }
 .dark .curves polyline.val { stroke: var(--primary-400); } .dark .curves circle.val { fill: var(--primary-400); }
 .key.base { border-top: 2px dashed #d97706; }
-.report .listing td:first-child { min-width: 5.5em; }
+.report .listing td:first-child { min-width: 8em; }
 .heat { border-collapse: separate; border-spacing: 3px; font-size: 0.9rem; }
-.heat th { font-weight: 500; padding: 2px 8px; text-align: left; max-width: 150px; overflow-wrap: anywhere; }
+.heat th { font-weight: 500; padding: 2px 8px; text-align: left; }
+.heat th span { display: inline-block; max-width: 150px; overflow-wrap: break-word; } /* words stay whole */
+.heat tbody th { position: sticky; left: 0; background: var(--block-background-fill); }
 .heat td { padding: 0; } .heat button { all: unset; box-sizing: border-box; min-width: 54px; padding: 9px 6px;
   width: 100%; text-align: center; border-radius: 6px; cursor: pointer; font-variant-numeric: tabular-nums;
   border: 2px solid transparent; background: color-mix(in srgb, var(--cell) var(--share), transparent); }
@@ -251,7 +253,8 @@ input[role="combobox"] { text-overflow: ellipsis; padding-right: 2.2rem !importa
 .bin { position: relative; flex: 1; height: 100%; } .bin i { position: absolute; bottom: 0; left: 0; right: 0;
   background: var(--primary-500); border-radius: 3px 3px 0 0; }
 .bin em { position: absolute; left: -2px; right: -2px; height: 2px; background: var(--body-text-color); }
-.bin small { position: absolute; bottom: -18px; left: 0; right: 0; text-align: center; font-size: 0.75rem; }
+.bin small { position: absolute; bottom: -18px; left: -4px; right: -4px; white-space: nowrap;
+  text-align: center; font-size: 0.75rem; }
 .mistakes { list-style: none; margin: 10px 0 0; padding: 0; display: grid; gap: 18px;
   grid-template-columns: repeat(auto-fill, minmax(290px, 1fr)); }
 .mistakes .pictures { grid-template-columns: 1fr 1fr; gap: 8px; margin: 0 0 6px; }
@@ -290,6 +293,8 @@ svg.inside marker path { fill: var(--body-text-color); }
   .answer { font-size: 1.4rem; } .card { padding: 14px; }
   .classes li { grid-template-columns: 1fr auto; } .classes .thumbs { grid-column: 1 / -1; }
   .classes .track { grid-column: 1 / -1; }
+  .heat th { padding: 2px 4px; } .heat tbody th span { max-width: 100px; } .heat button { min-width: 40px; }
+  .heat thead span { writing-mode: vertical-rl; transform: rotate(180deg); max-height: 150px; }
   .opened, .inside-photo { grid-template-columns: minmax(0, 1fr); }
   .maps { grid-template-columns: repeat(4, minmax(0, 1fr)); gap: 6px; }
   /* On a phone a row of the table becomes a card: the photo on the left, the cells beside it. */

@@ -17,6 +17,14 @@ from weights.checkpoint import read_folder
 
 #: A run on two busy cores.
 RUN_MS = 150_000
+#: Names of one word that stand on more than one line in the tables of a report.
+BROKEN = """() => [...document.querySelectorAll("#run-report :is(.heat th span, .listing td:first-child)")].filter(
+  (one) => {
+    if (!/^\\w{3,12}$/.test(one.textContent)) return false;
+    const range = document.createRange();
+    range.selectNodeContents(one);
+    return range.getClientRects().length > 1;
+  }).map((one) => one.textContent)"""
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +85,13 @@ def test_from_a_zip_to_a_model_of_ones_own(visit: Callable[..., Any], archive: P
     cell.click()
     count = int(cell.inner_text().replace(",", ""))
     expect(page.locator("#run-report .cell-images:visible img")).to_have_count(count)
+    wide = page.viewport_size
+    assert wide is not None
+    for width in (390, wide["width"]):
+        page.set_viewport_size({"width": width, "height": wide["height"]})
+        assert page.locator("#run-report .heat th span", has_text="circle").count() == 2
+        assert page.evaluate(BROKEN) == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
 
     with page.expect_download() as download:
         page.locator("#model-zip").click()
