@@ -63,10 +63,12 @@ def _figures(report: Report) -> str:
     """Accuracy beside the baseline's and the majority's, each with its interval."""
     cells = [(report.accuracy, both("report.accuracy", photos=f"{report.photos:,}"))]
     if compared := report.baseline:
-        gain = both(
-            "report.gain", model=compared.only_model, baseline=compared.only_baseline, p=f"{compared.p_value:.2g}"
-        )
-        cells.append((compared.accuracy, both("report.baseline") + " " + gain))
+        words = both("report.baseline")
+        if compared.only_model or compared.only_baseline:  # else they name all alike, or are the same model
+            words += " " + both(
+                "report.gain", model=compared.only_model, baseline=compared.only_baseline, p=f"{compared.p_value:.2g}"
+            )
+        cells.append((compared.accuracy, words))
     cells.append((report.majority_accuracy, both("report.majority", name=report.names[report.majority])))
     if report.top5:
         cells.append((report.top5, both("report.top5")))

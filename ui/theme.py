@@ -240,8 +240,9 @@ input[role="combobox"] { text-overflow: ellipsis; padding-right: 2.2rem !importa
 .heat th span { display: inline-block; max-width: 150px; overflow-wrap: break-word; } /* words stay whole */
 .heat tbody th { position: sticky; left: 0; background: var(--block-background-fill); }
 .heat td { padding: 0; } .heat button { all: unset; box-sizing: border-box; min-width: 54px; padding: 9px 6px;
-  width: 100%; text-align: center; border-radius: 6px; cursor: pointer; font-variant-numeric: tabular-nums;
-  border: 2px solid transparent; background: color-mix(in srgb, var(--cell) var(--share), transparent); }
+  width: 100%; text-align: center; white-space: nowrap; border-radius: 6px; cursor: pointer;
+  font-variant-numeric: tabular-nums; border: 2px solid transparent;
+  background: color-mix(in srgb, var(--cell) var(--share), transparent); }
 .heat td.right { --cell: #7cc9a3; } .heat td.wrong { --cell: #f59ab0; }
 .dark .heat td.right { --cell: #1f6b48; } .dark .heat td.wrong { --cell: #8f2547; }
 .heat button[disabled] { cursor: default; color: var(--body-text-color-subdued); }
