@@ -39,11 +39,17 @@ def main(out: Path, state: Path, method: Method = "all", **settings: Any) -> Non
         recipe = choose(method, len(parts.train), **({"epochs": 3, "batch_size": 8} | settings))
         for event in run(Job(dataset, parts, base, recipe, out, state, torch.device("cpu"))):
             if isinstance(event, Step) and rank == 0:
-                print("step", event.epoch, event.progress, event.loss, flush=True)
+                say("step", event.epoch, event.progress, event.loss)
                 time.sleep(0.05)
             if isinstance(event, Fitted):
                 sums = [zlib.crc32(value.numpy().tobytes()) for value in event.state_dict.values()]
-                print("sums", rank, zlib.crc32(str(sums).encode()), flush=True)
+                say("sums", rank, zlib.crc32(str(sums).encode()))
+
+
+def say(*words: object) -> None:
+    """A line in one write: `print` without a buffer makes several, among which another process's words may come."""
+    sys.stdout.write(" ".join(str(word) for word in words) + "\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -26,8 +26,8 @@ def torchrun(tmp_path: Path, count: int, *words: str) -> tuple[list[float], dict
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr[-2000:]
     lines = [line.split() for line in done.stdout.splitlines() if line.startswith("step ")]
-    sums = {words[2] for line in done.stdout.splitlines() if (words := line.split())[:1] == ["sums"]}
-    assert len(sums) == 1, "all of them end with the same weights"
+    sums = [line.split()[2] for line in done.stdout.splitlines() if line.startswith("sums ")]
+    assert len(sums) == count and len(set(sums)) == 1, "all of them end with the same weights"
     return [float(line[3]) for line in lines], dict(read_folder(Path(folders[0])).state_dict)
 
 
