@@ -41,6 +41,13 @@ def test_a_setting_outside_its_range_is_named(setting: dict[str, Any]) -> None:
         choose("all", 100, **setting)
 
 
+def test_many_photos_bear_larger_steps() -> None:
+    few, many = choose("all", 245), choose("all", 2_080)
+    assert few.learning_rate < many.learning_rate
+    assert choose("all", 2_080, learning_rate=1e-5).learning_rate == 1e-5
+    assert choose("tutorial", 2_080).learning_rate == 1e-4
+
+
 def test_unknown_methods_and_settings() -> None:
     with pytest.raises(Refusal, match="choose one of head"):
         choose("lora", 100)  # type: ignore[arg-type]
