@@ -74,8 +74,10 @@ def add_up(tensors: Iterable[Tensor]) -> None:
 
 
 def add_up_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Sum gradients; each process has divided by the whole batch already."""
+    """Sum the gradients of what learns; each process has divided by the whole batch already."""
     for parameter in parameters:
+        if not parameter.requires_grad:
+            continue
         if parameter.grad is None:  # a process without a photo of a last, small batch
             parameter.grad = torch.zeros_like(parameter)
         add_up([parameter.grad])

@@ -228,8 +228,7 @@ class _Trainer:
             total += loss.detach()
         if self.world > 1:
             add_up([total])
-            learning = [one for group in self.optimizer.param_groups for one in group["params"] if one.requires_grad]
-            add_up_gradients(learning)
+            add_up_gradients(one for group in self.optimizer.param_groups for one in group["params"])
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)

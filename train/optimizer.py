@@ -60,6 +60,11 @@ def learns_until(part: str, freeze_out: float) -> float:
     return freeze_out + (1 - freeze_out) * stage / 3
 
 
+def _has_ended(until: float, progress: float) -> bool:
+    """What learns to the end of the training never ends before it, however close the progress is."""
+    return until <= progress and until < 1
+
+
 def set_rates(optimizer: torch.optim.Optimizer, progress: float) -> None:
     """Give each group its rate: its own cycle ends where it stops learning."""
     for group in optimizer.param_groups:
@@ -68,7 +73,7 @@ def set_rates(optimizer: torch.optim.Optimizer, progress: float) -> None:
 
 def stop_learning(optimizer: torch.optim.Optimizer, progress: float) -> bool:
     """Take what has learnt to its end out of the backward pass; whether there was any."""
-    ended = [group for group in optimizer.param_groups if group["until"] <= progress and group["until"] < 1]
+    ended = [group for group in optimizer.param_groups if _has_ended(group["until"], progress)]
     found = [one for group in ended for one in group["params"] if one.requires_grad]
     for one in found:
         one.requires_grad_(False)
@@ -85,10 +90,11 @@ def saved_by_freezing(depths: Sequence[int], recipe: Recipe, progress: float) ->
         recipe: whose method says what has learnt at all.
         progress: of the training, from 0 to 1.
     """
-    stages = [f"layer{number}" for number in range(1, 1 + len(depths))]
-    learning = [stage in LEARNS[recipe.method] for stage in stages]
-    ended = [learns_until(stage, recipe.freeze_out) <= progress < 1 for stage in stages]
-    blocks = sum(depth for depth, was, over in zip(depths, learning, ended, strict=True) if was and over)
+    blocks = sum(
+        depth
+        for stage, depth in zip(PARTS[1:5], depths, strict=True)
+        if stage in LEARNS[recipe.method] and _has_ended(learns_until(stage, recipe.freeze_out), progress)
+    )
     return 2 / 3 * blocks / sum(depths)
 
 

@@ -149,10 +149,8 @@ def choose(
     elif not taught:
         # Low layers see edges and colours, which a base has learnt from far more photos, and take most of the time. Who
         # is drawn to a teacher's features has a longer way to go.
-        recipe = replace(recipe, freeze_out=0.25)
         # Many photos bear larger steps: of 2,080 flowers 94.2 % were right after three epochs at 2e-4, at 5e-5 92.7 %.
-        if photos >= 1_000:
-            recipe = replace(recipe, learning_rate=2e-4)
+        recipe = replace(recipe, freeze_out=0.25, learning_rate=2e-4 if photos >= 1_000 else recipe.learning_rate)
     # Small sets are seen more often: about 4,000 photos in all, at least 6 times each.
     epochs = max(6, min(30, round(4_000 / max(photos, 1))))
     if minutes is None and method not in ("tutorial", "head"):

@@ -249,7 +249,7 @@ def test_stages_stop_learning_one_by_one_from_below(make_job: Callable[..., Job]
     for event in run(make_job("all", epochs=8, batch_size=7, freeze_out=0.25, ema=0.0, patience=100, state=state)):
         if isinstance(event, Step) and event.epoch > written + 1:  # the state is written after its epoch is told
             written = event.epoch - 1
-            found = torch.load(state / STATE, weights_only=False)
+            found = torch.load(state / STATE, weights_only=True)
             kept.append((found["plan"]["progress"], found["network"]))
     assert len(kept) == 7
     stopped = 0
@@ -276,7 +276,7 @@ def test_a_run_that_freezes_goes_on_to_the_same_weights(make_job: Callable[..., 
         if isinstance(event, Step) and event.epoch == 3:
             interrupted.close()
             break
-    assert 0.25 < torch.load(state / STATE, weights_only=False)["plan"]["progress"] < 0.75
+    assert 0.25 < torch.load(state / STATE, weights_only=True)["plan"]["progress"] < 0.75
     assert same(whole, weights(list(run(make_job("all", epochs=4, freeze_out=0.25, state=state)))))
     assert not same(whole, weights(list(run(make_job("all", epochs=4, freeze_out=1.0)))))
 
