@@ -1,29 +1,45 @@
-"""Checkpoints made by the real timm and transformers from a seed, and the Hub on loopback that serves them."""
+"""Checkpoints made by the real timm and transformers from a seed."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import timm
 import torch
 from timm.models import save_for_hf
+from torch import nn
 from transformers import ConvNextImageProcessor, ResNetConfig, ResNetForImageClassification
 
 
-def local_hub(shared: Path) -> ModuleType:
-    """The module `shared/tools/local_hub.py`, whose `LocalHub` the real client talks to."""
-    spec = importlib.util.spec_from_file_location("local_hub", shared / "tools" / "local_hub.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # its dataclasses look themselves up
-    spec.loader.exec_module(module)
-    return module
+def as_trained(build: Callable[..., nn.Module], *arguments: Any, seed: int = 0, **named: Any) -> nn.Module:
+    """A network as if it had been trained: BatchNorm's statistics, scales and shifts are far from the identity.
+
+    Args:
+        build: a class or a function that makes the network of `arguments` and `named`.
+        seed: of its weights.
+    """
+    with torch.device("meta"):  # else most of the time would go into weights that are replaced at once
+        network = build(*arguments, **named)
+    network.to_empty(device="cpu")
+    generator = torch.Generator().manual_seed(seed)
+    for key, value in network.state_dict().items():
+        if key.endswith("num_batches_tracked"):
+            value.fill_(7)
+        elif key.endswith("running_mean"):
+            value.copy_(torch.randn(value.shape, generator=generator) * 0.1)
+        elif key.endswith("running_var"):
+            value.copy_(torch.rand(value.shape, generator=generator) + 0.5)
+        elif value.ndim == 1 and key.endswith("weight"):
+            value.copy_(torch.rand(value.shape, generator=generator) * 0.5 + 0.3)
+        elif value.ndim == 1:
+            value.copy_(torch.randn(value.shape, generator=generator) * 0.1)
+        else:
+            fan_in = value[0].numel()
+            value.copy_(torch.randn(value.shape, generator=generator) * (2 / fan_in) ** 0.5)
+    return network.eval()
 
 
 def write_timm(folder: Path, name: str = "resnet18.a1_in1k", seed: int = 0) -> None:
@@ -32,6 +48,14 @@ def write_timm(folder: Path, name: str = "resnet18.a1_in1k", seed: int = 0) -> N
     model = timm.create_model(name, pretrained=False)
     _sharpen(model.get_classifier())
     save_for_hf(model, folder, safe_serialization=True)
+
+
+def write_base(folder: Path, layers: Sequence[int] = (1, 1, 1, 1), seed: int = 0) -> nn.Module:
+    """A base as timm uploads it, which names nothing; timm's own network of it."""
+    arguments = {"layers": list(layers), "num_classes": 0}
+    model = as_trained(timm.create_model, "resnet18", pretrained=False, seed=seed, **arguments)
+    save_for_hf(model, folder, model_args=arguments, safe_serialization=True)
+    return model
 
 
 def write_transformers(folder: Path, labels: Sequence[str], seed: int = 0) -> None:

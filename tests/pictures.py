@@ -1,4 +1,4 @@
-"""Pictures made from a seed, that look as unlike each other as photos do; and the zips and folders they come in."""
+"""Photos; pictures made from a seed, that look as unlike each other as photos do; and the zips and folders of them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,11 @@ from PIL import Image
 
 from train.dataset import Image as Entry
 from train.layout import Part
+
+#: Small photos of five flowers, of ants and bees, and of ten other things; `CREDITS.md` there says whose they are.
+PHOTOS = Path(__file__).parent / "photos"
+FLOWERS = sorted((PHOTOS / "flowers").rglob("*.jpg"))
+THINGS = sorted((PHOTOS / "imagenette").rglob("*.JPEG"))
 
 #: What tells the formats that a test asks for apart.
 FORMATS = {

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,7 +16,6 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -27,6 +27,8 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
 
 from tests import local_models
+from tests.hub.local_hub import LocalHub
+from tests.pictures import FLOWERS, THINGS
 from ui.models import Models
 from ui.page import build, launch_options
 
@@ -64,7 +66,7 @@ BROWSER_ARGS = (
 
 
 @pytest.fixture(scope="session")
-def hub(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A Hub with models of timm, of transformers, hostile, private and faulty ones."""
     root = tmp_path_factory.mktemp("hub")
     local_models.write_timm(root / "timm/resnet18.a1_in1k")
@@ -73,11 +75,11 @@ def hub(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]
     local_models.write_config(root / "tester/bert", {"model_type": "bert", "architectures": ["BertModel"]})
     for name in ("private", "slow", "slower", "of-two", *FAULTY):
         (root / "tester" / name).symlink_to(root / "tester/pets")
-    (root / "imagenet").symlink_to(shared / "hub/imagenet")
-    with local_models.local_hub(shared).LocalHub(root, token=TOKEN) as served:
+    local_models.write_base(root / "imagenet/base")
+    with LocalHub(root, token=TOKEN) as served:
         served.private.add("tester/private")
         for kind in FAULTY:
-            served.fault(kind, f"tester/{kind}", seconds=30)
+            served.fault(kind, f"tester/{kind}")
         yield served
 
 
@@ -348,15 +350,11 @@ class Named:
 
 
 @pytest.fixture(scope="session")
-def named(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Named]:
+def named(tmp_path_factory: pytest.TempPathFactory) -> list[Named]:
     """Flowers of each class and some things that are none, as the terminal names them."""
     folder = tmp_path_factory.mktemp("photos")
-    for archive, count in (("flowers.zip", 60), ("imagenette.zip", 20)):
-        with zipfile.ZipFile(shared / "data" / archive) as opened:
-            names = sorted(name for name in opened.namelist() if name.lower().endswith((".jpg", ".jpeg")))
-            for index in range(count):
-                name = names[index * len(names) // count]
-                (folder / name.replace("/", "_")).write_bytes(opened.read(name))
+    for photo in FLOWERS + THINGS:
+        shutil.copyfile(photo, folder / f"{photo.parent.name}_{photo.name}")
     table = folder.with_suffix(".csv")
     done = subprocess.run(
         [sys.executable, "-m", "resnet", "classify", "--json", "--csv", str(table), str(folder)],

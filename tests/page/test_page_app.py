@@ -27,7 +27,7 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
         assert option in text
 
 
-@pytest.mark.parametrize("name", ["nonsense", "/nowhere/at/all", "../shared/", ""])
+@pytest.mark.parametrize("name", ["nonsense", "/nowhere/at/all", "../nowhere/", ""])
 def test_an_unknown_model_is_a_sentence(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert app.main(["--model", name, "--port", str(free_port())]) == 2
     said = capsys.readouterr().err

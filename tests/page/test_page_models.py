@@ -97,8 +97,8 @@ def test_a_typed_revision_of_a_transformers_model(visit: Visit, hub: Any, rose: 
 
 def test_a_base_says_that_it_names_nothing(visit: Visit, rose: Named) -> None:
     page = visit()
-    choose_model(page, "imagenet/resnet20-features")
-    line = facts(page, "imagenet/resnet20-features")
+    choose_model(page, "imagenet/base")
+    line = facts(page, "imagenet/base")
     assert "no classes" in line and "it names nothing until it is fine-tuned" in line
     choose_photo(page, rose.path)
     page.wait_for_selector("#answer .refusal:has-text('has no classifier')")
@@ -146,7 +146,7 @@ FAULTS = {
     "tester/bert": ("is a bert model, not a ResNet", "不是这里能构建的 ResNet"),
     ".": ("There is no model '.'", "没有名为 '.' 的模型"),
     "/etc": ("There is no model '/etc'", "没有名为 '/etc' 的模型"),
-    "../shared": ("There is no model '../shared'", "没有名为 '../shared' 的模型"),
+    "../weights": ("There is no model '../weights'", "没有名为 '../weights' 的模型"),
     "weights/flowers": ("There is no model weights/flowers on", "没有模型 weights/flowers"),
 }
 

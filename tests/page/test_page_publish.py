@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.hub.local_hub import LocalHub
 from tests.page.conftest import TOKEN, Site, bars, choose_model, choose_photo, started
-from tests.publishing_hub import publishing_hub
 from train.drawn import draw
 from weights.hub import Hub
 from weights.load import load
@@ -23,12 +23,12 @@ TYPED = "hf_typed_on_the_page_0123456789"
 
 
 @pytest.fixture(scope="module")
-def hub(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A Hub that takes what is published."""
     root = tmp_path_factory.mktemp("hub")
     (root / "tester" / "taken").mkdir(parents=True)
     (root / "tester" / "taken" / "README.md").write_text("# Somebody's\n")
-    with publishing_hub(shared, root, token=TOKEN) as served:
+    with LocalHub(root, token=TOKEN) as served:
         yield served
 
 

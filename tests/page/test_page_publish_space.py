@@ -7,16 +7,15 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import itsdangerous
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from tests.hub.local_hub import LocalHub
 from tests.page.conftest import TOKEN, Site, started
 from tests.page.test_page_publish import PUSH_MS, open_part, push, train
-from tests.publishing_hub import publishing_hub
 
 pytestmark = pytest.mark.page
 
@@ -30,9 +29,9 @@ SPACE = {
 
 
 @pytest.fixture(scope="module")
-def hub(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A Hub on which TOKEN is the visitor's, and the Space's own is none."""
-    with publishing_hub(shared, tmp_path_factory.mktemp("hub"), token=TOKEN) as served:
+    with LocalHub(tmp_path_factory.mktemp("hub"), token=TOKEN) as served:
         yield served
 
 

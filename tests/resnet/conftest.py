@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import functools
-import zipfile
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -62,16 +60,3 @@ def photo() -> Callable[..., Image.Image]:
         return Image.fromarray(values.clip(0, 255).astype(np.uint8))
 
     return make
-
-
-@pytest.fixture(scope="session")
-def from_zip(shared: Path) -> Callable[[str, int], list[tuple[str, bytes]]]:
-    """A function: (a zip in ``shared/data``, how many) -> names and bytes of photos, evenly from all classes."""
-
-    def read(name: str, count: int) -> list[tuple[str, bytes]]:
-        with zipfile.ZipFile(shared / "data" / name) as archive:
-            names = sorted(entry for entry in archive.namelist() if entry.lower().endswith((".jpg", ".jpeg")))
-            chosen = [names[index * len(names) // count] for index in range(count)]
-            return [(entry, archive.read(entry)) for entry in chosen]
-
-    return read

@@ -25,6 +25,7 @@ from resnet.classifier import Classification, Classifier, Prediction
 from resnet.config import VARIANTS
 from resnet.errors import Refusal
 from resnet.rows import header, to_json, to_table
+from tests import local_models
 from weights.load import load
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -279,9 +280,9 @@ def test_where_nothing_can_be_done(
     assert says in err and err.count("\n") == 1 and err.endswith(".\n")
 
 
-def test_a_base_names_nothing(shared: Path, album: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    base = shared / "hub" / "imagenet" / "resnet20-features"
-    code, out, err = _main(capsys, album / "a.png", "--model", base)
+def test_a_base_names_nothing(tmp_path: Path, album: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    local_models.write_base(tmp_path / "base")
+    code, out, err = _main(capsys, album / "a.png", "--model", tmp_path / "base")
     assert (code, out) == (2, "")
     assert "no classifier" in err and err.count("\n") == 1
 

@@ -14,6 +14,7 @@ import pytest
 
 from resnet.errors import Refusal
 from tests import local_models
+from tests.hub.local_hub import LocalHub
 from tests.pictures import pictures, tree, zipped
 from train.dataset import Dataset
 from train.ingest import ingest
@@ -31,7 +32,7 @@ BESIDE = {"README.md": b"---\nlicense: mit\n---\n", ".gitattributes": b"*.jpg fi
 
 
 @pytest.fixture(scope="module")
-def running(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     root = tmp_path_factory.mktemp("hub")
     lab = root / "datasets" / "lab"
     tree(
@@ -54,7 +55,7 @@ def running(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     tree(lab / "nested", {**MANY, "README.md": b""})
     zipped(lab / "nested" / "bad.zip", {"../../up.jpg": MANY["ants/0.jpg"]})
     local_models.write_config(root / "lab" / "model", {})
-    with local_models.local_hub(shared).LocalHub(root, token="hf_right") as hub:
+    with LocalHub(root, token="hf_right") as hub:
         hub.private.add("lab/private")
         yield hub
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests import local_models
+from tests.hub.local_hub import LocalHub
 from ui.models import Models
 from weights.hub import Hub
 
@@ -16,12 +17,12 @@ TOKEN = "hf_of_the_owner"
 
 
 @pytest.fixture(scope="module")
-def served(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     root = tmp_path_factory.mktemp("hub")
     local_models.write_transformers(root / "tester/one", ("cat", "dog", "pony"))
     for name in ("two", "three", "private"):
         (root / "tester" / name).symlink_to(root / "tester/one")
-    with local_models.local_hub(shared).LocalHub(root, token=TOKEN) as hub:
+    with LocalHub(root, token=TOKEN) as hub:
         hub.private.add("tester/private")
         yield hub
 

@@ -28,6 +28,7 @@ from safetensors.torch import load_file
 import ui.jobs
 from resnet.__main__ import main as terminal
 from resnet.classifier import Classifier
+from tests.pictures import FLOWERS
 from train.drawn import draw
 from ui.models import Models
 from ui.page import build, launch_options
@@ -62,14 +63,9 @@ def client(url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clien
 
 
 @pytest.fixture(scope="module")
-def photos(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """A few flowers."""
-    folder = tmp_path_factory.mktemp("photos")
-    with zipfile.ZipFile(shared / "data" / "flowers.zip") as archive:
-        names = sorted(name for name in archive.namelist() if name.endswith(".jpg"))
-        for name in names[:: len(names) // 6][:6]:
-            (folder / Path(name).name).write_bytes(archive.read(name))
-    return sorted(folder.iterdir())
+def photos() -> list[Path]:
+    """A flower of each class."""
+    return FLOWERS[::12]
 
 
 @pytest.fixture(scope="module")

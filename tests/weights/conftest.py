@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -23,6 +20,8 @@ from torch import Tensor, nn
 
 from resnet.errors import Refusal
 from tests.disks import mounted
+from tests.hub.local_hub import LocalHub
+from tests.local_models import as_trained
 from weights.hub import Hub
 from weights.load import load
 
@@ -31,37 +30,14 @@ TINY = {"layers": [1, 1, 1, 1]}
 LABELS = ["daisy", "tulip", "none"]
 
 
-def _train(build: Callable[..., nn.Module], *arguments: Any, seed: int = 0, **named: Any) -> nn.Module:
-    """As if it had been trained: BatchNorm's statistics, scales and shifts are far from the identity."""
-    with torch.device("meta"):  # else most of the time would go into weights that are replaced at once
-        network = build(*arguments, **named)
-    network.to_empty(device="cpu")
-    generator = torch.Generator().manual_seed(seed)
-    for key, value in network.state_dict().items():
-        if key.endswith("num_batches_tracked"):
-            value.fill_(7)
-        elif key.endswith("running_mean"):
-            value.copy_(torch.randn(value.shape, generator=generator) * 0.1)
-        elif key.endswith("running_var"):
-            value.copy_(torch.rand(value.shape, generator=generator) + 0.5)
-        elif value.ndim == 1 and key.endswith("weight"):
-            value.copy_(torch.rand(value.shape, generator=generator) * 0.5 + 0.3)
-        elif value.ndim == 1:
-            value.copy_(torch.randn(value.shape, generator=generator) * 0.1)
-        else:
-            fan_in = value[0].numel()
-            value.copy_(torch.randn(value.shape, generator=generator) * (2 / fan_in) ** 0.5)
-    return network.eval()
-
-
 @pytest.fixture(scope="session")
 def train() -> Callable[..., Any]:
     """A function: (what builds a network, *arguments, seed, **named) -> that network, as if it had been trained."""
-    return _train
+    return as_trained
 
 
 def _timm_folder(folder: Path, name: str = "resnet18", config: Any = None, **arguments: Any) -> nn.Module:
-    network = _train(timm.create_model, name, pretrained=False, **arguments)
+    network = as_trained(timm.create_model, name, pretrained=False, **arguments)
     save_for_hf(network, folder, model_config=config, safe_serialization=True)
     return network
 
@@ -123,17 +99,6 @@ def refused() -> Callable[..., Refusal]:
 
 
 @pytest.fixture(scope="session")
-def local_hub(shared: Path) -> ModuleType:
-    """The Hub on loopback that the real client talks to."""
-    spec = importlib.util.spec_from_file_location("local_hub", shared / "tools" / "local_hub.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["local_hub"] = module  # its dataclasses look themselves up there
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="session")
 def repositories(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the Hub serves; not to be changed. `lab/timm` is the network of which most others are variations."""
     root = tmp_path_factory.mktemp("hub")
@@ -182,9 +147,9 @@ def repositories(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def running_hub(local_hub: ModuleType, repositories: Path) -> Iterator[Any]:
-    """One for all tests, since closing one takes half a second."""
-    with local_hub.LocalHub(repositories) as server:
+def running_hub(repositories: Path) -> Iterator[Any]:
+    """One for all tests."""
+    with LocalHub(repositories) as server:
         yield server
 
 

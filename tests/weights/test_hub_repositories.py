@@ -11,6 +11,8 @@ from torch import Tensor
 
 import weights.hub
 import weights.load
+from tests.hub.local_hub import LocalHub
+from tests.local_models import write_base
 from tests.weights.hubs import WEIGHTS, downloads
 from weights.hub import Hub, Listing
 from weights.load import load
@@ -58,7 +60,7 @@ def test_a_repository_whose_pickle_would_run_code_is_refused(client: Hub, refuse
 
 
 def test_a_checkpoint_of_transformers_is_fetched_with_its_processor(
-    local_hub: Any, tmp_path: Path, train: Any, pixels: Tensor, same_logits: Any
+    tmp_path: Path, train: Any, pixels: Tensor, same_logits: Any
 ) -> None:
     import transformers
 
@@ -69,7 +71,7 @@ def test_a_checkpoint_of_transformers_is_fetched_with_its_processor(
     transformers.BitImageProcessor(size={"shortest_edge": 256}).save_pretrained(folder)
     with torch.inference_mode():
         logits = network(pixels).logits
-    with local_hub.LocalHub(tmp_path / "root") as hub:
+    with LocalHub(tmp_path / "root") as hub:
         checkpoint = load("microsoft/resnet-tiny", hub=Hub(hub.url, tmp_path / "cache", token=False))
     same_logits(checkpoint, logits)
     assert (checkpoint.preprocess.size, checkpoint.preprocess.resize) == (224, 256)
@@ -102,9 +104,11 @@ def test_a_listing_says_what_the_hub_announced(client: Hub, repositories: Path) 
     assert not listing.from_cache
 
 
-def test_the_shared_base_is_fetched_as_it_stands(local_hub: Any, shared: Path, tmp_path: Path) -> None:
-    with local_hub.LocalHub(shared / "hub") as hub:
-        checkpoint = load("imagenet/resnet20-features", hub=Hub(hub.url, tmp_path, token=False))
-    assert checkpoint.architecture == "ResNet (basic, 2-2-2-3)"
+def test_a_base_is_fetched_as_it_stands(tmp_path: Path) -> None:
+    folder = tmp_path / "root" / "imagenet" / "base"
+    write_base(folder)
+    (folder / "README.md").write_text("---\nlicense: mit\n---\n")
+    with LocalHub(tmp_path / "root") as hub:
+        checkpoint = load("imagenet/base", hub=Hub(hub.url, tmp_path / "cache", token=False))
+    assert checkpoint.architecture == "ResNet (basic, 1-1-1-1)"
     assert checkpoint.label_names == ()
-    assert checkpoint.license == "mit"

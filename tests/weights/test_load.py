@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from resnet.errors import Refusal
+from tests.hub.local_hub import LocalHub
 from weights.catalog import CATALOG, SHIPPED
 from weights.hub import Hub
 from weights.load import load
@@ -161,11 +162,11 @@ def test_a_folder_in_the_way_does_not_hide_a_model_of_the_list(here: Path, nowhe
 
 
 @pytest.fixture
-def timm_hub(local_hub: Any, repositories: Path, tmp_path: Path) -> Any:
+def timm_hub(repositories: Path, tmp_path: Path) -> Any:
     """A Hub on which `timm/resnet18.a1_in1k` stands (it is another network, of three classes)."""
     root = tmp_path / "root"
     shutil.copytree(repositories / "lab" / "timm", root / "timm" / "resnet18.a1_in1k", copy_function=os.link)
-    with local_hub.LocalHub(root) as server:
+    with LocalHub(root) as server:
         yield server
 
 
@@ -193,7 +194,7 @@ def test_every_name_of_the_list_asks_for_its_repository(name: str, hub: Any, cli
 
 @pytest.mark.parametrize(("declared", "license_"), [("mit", "mit"), (None, "apache-2.0")])
 def test_a_license_that_the_repository_declares_wins_over_the_lists(
-    local_hub: Any, repositories: Path, tmp_path: Path, declared: str | None, license_: str
+    repositories: Path, tmp_path: Path, declared: str | None, license_: str
 ) -> None:
     folder = tmp_path / "root" / "timm" / "resnet18.a1_in1k"
     shutil.copytree(repositories / "lab" / "timm", folder, copy_function=os.link)
@@ -201,6 +202,6 @@ def test_a_license_that_the_repository_declares_wins_over_the_lists(
     config["pretrained_cfg"]["license"] = declared
     (folder / "config.json").unlink()  # it is a link to what others are served
     (folder / "config.json").write_text(json.dumps(config))
-    with local_hub.LocalHub(tmp_path / "root") as server:
+    with LocalHub(tmp_path / "root") as server:
         checkpoint = load("resnet18.a1_in1k", hub=Hub(server.url, tmp_path / "cache", token=False))
     assert checkpoint.license == license_

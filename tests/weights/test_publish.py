@@ -24,7 +24,7 @@ from resnet.classifier import NoneOfThese
 from resnet.config import ResNetConfig
 from resnet.network import ResNet
 from resnet.preprocess import Preprocess
-from tests.publishing_hub import publishing_hub
+from tests.hub.local_hub import LocalHub
 from weights.__main__ import main
 from weights.catalog import SHIPPED
 from weights.checkpoint import Checkpoint, read_folder, write_folder
@@ -58,12 +58,12 @@ model = timm.create_model("local-dir:DIR", pretrained=True).eval()  # or "hf-hub
 
 
 @pytest.fixture(scope="module")
-def account(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A Hub with one account, `tester`, one token, and a model `tester/taken`."""
     root = tmp_path_factory.mktemp("hub")
     (root / "tester" / "taken").mkdir(parents=True)
     (root / "tester" / "taken" / "README.md").write_text("# Somebody's\n")
-    with publishing_hub(shared, root, token=TOKEN) as hub:
+    with LocalHub(root, token=TOKEN) as hub:
         yield hub
 
 
@@ -362,8 +362,8 @@ def test_a_hub_that_fails_at_once_is_said_to(hub: Any, saved: Path, refused: Any
 def test_a_hub_that_says_nothing_is_given_up(
     hub: Any, saved: Path, refused: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(weights.publish, "SILENCE_S", 1.0)
-    hub.fault("timeout", seconds=10)
+    monkeypatch.setattr(weights.publish, "SILENCE_S", 0.3)
+    hub.fault("timeout")
     refused("hub.timeout", publish, saved, "tester/flowers", token=TOKEN)
 
 

@@ -1,0 +1,27 @@
+"""How long the tests wait for anything, said once, and how: for a condition, never for a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+#: Nothing takes as long as this, on a machine that has other work to do either: what does, hangs.
+PATIENCE_S = 180.0
+PATIENCE_MS = 1000 * PATIENCE_S
+
+T = TypeVar("T")
+
+
+def until(condition: Callable[[], T], what: object = "") -> T:
+    """What the condition gives once that is true.
+
+    Args:
+        condition: asked again and again.
+        what: is waited for, or a function that says it; told where it never comes.
+    """
+    deadline = time.monotonic() + PATIENCE_S
+    while not (found := condition()):
+        assert time.monotonic() < deadline, what() if callable(what) else what
+        time.sleep(0.005)
+    return found
