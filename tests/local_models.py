@@ -50,10 +50,13 @@ def write_timm(folder: Path, name: str = "resnet18.a1_in1k", seed: int = 0) -> N
     save_for_hf(model, folder, safe_serialization=True)
 
 
-def write_base(folder: Path, layers: Sequence[int] = (1, 1, 1, 1), seed: int = 0) -> nn.Module:
-    """A base as timm uploads it, which names nothing; timm's own network of it."""
+def write_base(folder: Path, layers: Sequence[int] = (1, 1, 1, 1), size: int = 64, seed: int = 0) -> nn.Module:
+    """A base as timm uploads it, for photos of so many pixels, which names nothing; timm's own network of it."""
     arguments = {"layers": list(layers), "num_classes": 0}
-    model = as_trained(timm.create_model, "resnet18", pretrained=False, seed=seed, **arguments)
+    shape = (3, size, size)
+    facts = {"input_size": shape, "test_input_size": shape, "license": "mit"}
+    named = {"pretrained": False, "pretrained_cfg_overlay": facts, **arguments}
+    model = as_trained(timm.create_model, "resnet18", seed=seed, **named)
     save_for_hf(model, folder, model_args=arguments, safe_serialization=True)
     return model
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 #: Nothing takes as long as this, on a machine that has other work to do either: what does, hangs.
-PATIENCE_S = 180.0
+PATIENCE_S = 120.0
 PATIENCE_MS = 1000 * PATIENCE_S
 
 T = TypeVar("T")

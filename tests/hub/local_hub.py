@@ -18,7 +18,7 @@ Faults (`repo` None: any; `times` None: until cleared; each applies to the reque
   drop                         a file's body ends in the middle, the connection with it
   truncate                     a file is announced and sent at half its size, under its true hash
   flip                         a file's body has one byte changed
-  held                         a large file's body stops in the middle until `release`; `holding` is set then
+  held                         a large file's body stops behind the middle until `release`; `holding` is set then
   forbidden                    any write: 403, no right to write here
   taken                        creating a repository: 409
   lost                         a commit: the connection ends before the answer, nothing is stored
@@ -336,8 +336,8 @@ class Handler(BaseHTTPRequestHandler):
         return None if self.command == "HEAD" else self._send(path, start, end, kind_of_fault)
 
     def _send(self, path: Path, start: int, end: int, fault: str) -> None:
-        """The bytes of a file, with what goes wrong in their middle."""
-        middle = start + (end - start) // 2
+        """The bytes of a file, with what goes wrong in their middle, or so far behind it that a client tells of it."""
+        middle = start + (3 * (end - start) // 5 if fault == "held" else (end - start) // 2)
         with path.open("rb") as file:
             file.seek(start)
             at = start

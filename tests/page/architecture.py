@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from resnet.config import VARIANTS
 from resnet.summary import Depth, LayerFacts, Part, Shape, layers, parts
+from tests import waiting
 
 #: Rows of the table that are not hidden, as they are read.
 ROWS = """() => [...document.querySelectorAll('#layers tbody tr')].filter((row) => !row.hidden).map(
@@ -188,10 +188,13 @@ def box(page: Page, name: str, index: int = 0) -> Locator:
 
 def until(page: Page, script: str, expected: object) -> None:
     """Wait until the page says that: its parts change one after the other."""
-    deadline = time.monotonic() + 5
-    while (found := page.evaluate(script)) != expected and time.monotonic() < deadline:
-        page.wait_for_timeout(50)
-    assert found == expected
+    found: list[object] = []
+
+    def says() -> bool:
+        found[:] = [page.evaluate(script)]
+        return bool(found == [expected])
+
+    waiting.until(says, lambda: f"{found[0]} instead of {expected}")
 
 
 def totals(page: Page, expected: Sequence[str]) -> None:

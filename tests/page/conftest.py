@@ -12,7 +12,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 import uuid
@@ -24,11 +23,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Dialog, Error, Page, Request, expect, sync_playwright
 
 from tests import local_models
 from tests.hub.local_hub import LocalHub
 from tests.pictures import FLOWERS, THINGS
+from tests.waiting import PATIENCE_MS, PATIENCE_S, until
 from ui.models import Models
 from ui.page import build, launch_options
 
@@ -52,10 +52,18 @@ PETS = (
 )
 HOSTILE = ('<img src=x onerror="alert(1)">', "<script>alert(2)</script>", '=cmd|"/C calc"!A0', LONG, "{name} {0}")
 FAULTY = ("gated", "norepo", "norevision", "expired", "error", "ratelimit", "drop", "truncate", "flip", "timeout")
-#: What the browser's console says of a request whose page went away.
-CUT_OFF = re.compile(r"Connection errored out|ERR_ABORTED|network error|Failed to fetch|NetworkError")
+#: A page that is left loses its open streams, and Gradio's client says so; on any other page that is wrong.
+QUIET_ONCE_LEFT = """addEventListener('pagehide', () => {
+  console.error = () => {};
+  addEventListener('unhandledrejection', (event) => event.preventDefault());
+});"""
 #: A request that the page's own script ended, as Gradio's client does with its open streams; said late at times.
 ENDED = re.compile(r"AbortError: signal is aborted|AbortError: BodyStreamBuffer was aborted|The user aborted a request")
+CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+NO_CHROMIUM = (
+    "Chromium is absent, so the page is not tested: `apt install chromium` or `.venv/bin/playwright install chromium`, "
+    "or name one in CHROMIUM."
+)
 BROWSER_ARGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
@@ -88,11 +96,12 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 @dataclass
 class Site:
-    """A page that is being served, and its raw API."""
+    """A page that is being served, and its raw API; all that it writes is in its folder."""
 
     url: str
     pid: int = 0
     log: Path | None = None
+    folder: Path = Path("/nowhere")
     _config: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -104,7 +113,7 @@ class Site:
     def get(self, path: str) -> tuple[int, str]:
         """Status and body of a GET."""
         try:
-            with urllib.request.urlopen(self.url + path, timeout=60) as answer:
+            with urllib.request.urlopen(self.url + path, timeout=PATIENCE_S) as answer:
                 return answer.status, answer.read().decode(errors="replace")
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode(errors="replace")
@@ -113,7 +122,7 @@ class Site:
         """Status and body of a POST."""
         request = urllib.request.Request(self.url + path, body, {"Content-Type": content_type})
         try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
+            with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
                 return answer.status, answer.read().decode(errors="replace")
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode(errors="replace")
@@ -145,7 +154,9 @@ class Site:
         if status != 200:
             return None, text
         outputs, seen = None, []
-        with urllib.request.urlopen(f"{self.url}/gradio_api/queue/data?session_hash={session}", timeout=90) as stream:
+        with urllib.request.urlopen(
+            f"{self.url}/gradio_api/queue/data?session_hash={session}", timeout=PATIENCE_S
+        ) as stream:
             for line in stream:
                 if not line.startswith(b"data:"):
                     continue
@@ -164,8 +175,12 @@ class Site:
         assert outputs, text
         return session
 
+    def forget_peak(self) -> None:
+        """What it held until now is no longer counted."""
+        Path(f"/proc/{self.pid}/clear_refs").write_text("5")
+
     def peak_megabytes(self) -> float:
-        """The most memory that the server ever held."""
+        """The most memory that the server held since."""
         status = Path(f"/proc/{self.pid}/status").read_text()
         return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
@@ -193,6 +208,7 @@ def started(hub: Any, folder: Path, **more: str) -> Iterator[Site]:
     """`python app.py`, as a person starts it, with the local Hub as its Hub, a token and more in its environment."""
     environment = app_environment(folder, **{"HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN, **more})
     with serving(["app.py"], environment, folder / "log.txt") as served:
+        served.folder = folder
         yield served
 
 
@@ -215,14 +231,14 @@ def serving(command: Sequence[str], environment: dict[str, str], log: Path) -> I
         yield served
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(PATIENCE_S)
         with suppress(ProcessLookupError):  # a worker that it forked may outlive it
             os.killpg(process.pid, signal.SIGKILL)
 
 
 @pytest.fixture(scope="session")
 def site(hub: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A page that all tests share which train nothing: they also measure how much memory it ever took."""
+    """The page that nearly all tests share."""
     with started(hub, tmp_path_factory.mktemp("app")) as served:
         yield served
 
@@ -246,54 +262,111 @@ def serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
         page.close(verbose=False)
 
 
-def wait_for(served: Site, process: subprocess.Popen[Any], seconds: float = 300) -> None:
-    deadline = time.monotonic() + seconds
-    while True:
+def wait_for(served: Site, process: subprocess.Popen[Any]) -> None:
+    """Until the page answers, or its process has ended."""
+
+    def answers() -> bool:
         try:
-            assert served.get("/")[0] == 200
-            return
+            return served.get("/")[0] == 200
         except (urllib.error.URLError, ConnectionError):
             assert process.poll() is None, served.log.read_text() if served.log else ""
-            assert time.monotonic() < deadline, "the page did not start"
-            time.sleep(0.1)
+            return False
+
+    until(answers, "the page did not start")
 
 
 # -- the browser -------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    """Chromium; for a module only, since Playwright occupies the event loop of its thread while it runs."""
+    """Chromium; while it is open, Playwright occupies the event loop of this thread."""
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(
-            executable_path=os.environ.get("CHROMIUM", "/usr/bin/chromium"), args=[*BROWSER_ARGS]
-        )
-        yield chromium
-        chromium.close()
+        path = chromium(playwright.chromium.executable_path)
+        if path is None:
+            (pytest.fail if os.environ.get("CI") else pytest.skip)(NO_CHROMIUM)
+        expect.set_options(timeout=PATIENCE_MS)
+        opened = playwright.chromium.launch(executable_path=path, args=[*BROWSER_ARGS], timeout=PATIENCE_MS)
+        yield opened
+        opened.close()
+
+
+def chromium(own: str) -> str | None:
+    """Where Chromium is: as CHROMIUM says, on the PATH, or where Playwright would install its `own`."""
+    if named := os.environ.get("CHROMIUM"):
+        return named
+    found = next(filter(None, map(shutil.which, CHROMIUMS)), None)
+    return found or (own if Path(own).is_file() else None)
+
+
+@dataclass
+class Windows:
+    """Windows of the browser that visitors have left, each with storage and cookies of its own; a new visitor gets one
+    that knows the page's scripts already and nothing else."""
+
+    browser: Browser
+    left: dict[str, list[Page]] = field(default_factory=dict)
+
+    def open(self, **options: Any) -> Page:
+        """A window as a person's with these options of a browser's context."""
+        if kept := self.left.get(str(options)):
+            page = kept.pop()
+            page.set_viewport_size(options["viewport"])
+            return page
+        context = self.browser.new_context(**options)
+        context.set_default_timeout(PATIENCE_MS)
+        context.add_init_script(QUIET_ONCE_LEFT)
+        return context.new_page()
+
+    def leave(self, page: Page, **options: Any) -> None:
+        """Whoever was there has left, and nothing of them stays."""
+        origin = "/".join(page.url.split("/")[:3])
+        try:
+            for other in page.context.pages:
+                if other is not page:
+                    other.close()
+            page.goto("about:blank")
+            session = page.context.new_cdp_session(page)
+            session.send("Storage.clearDataForOrigin", {"origin": origin, "storageTypes": "all"})
+            session.detach()
+            page.context.clear_cookies()
+            page.context.clear_permissions()
+            self.left.setdefault(str(options), []).append(page)
+        except Error:  # a window that has crashed, or was closed
+            page.context.close()
+
+
+@pytest.fixture(scope="session")
+def windows(browser: Browser) -> Windows:
+    return Windows(browser)
 
 
 @pytest.fixture
-def visit(browser: Browser, site: Site, serve: Callable[..., Site]) -> Iterator[Callable[..., Page]]:
+def visit(windows: Windows, site: Site, serve: Callable[..., Site]) -> Iterator[Callable[..., Page]]:
     """A function: (locale, width, color_scheme, url …) -> the page, opened by a new visitor, its model ready.
 
     Whatever a test does there, no script of a stranger may run, nothing may fail in the page's own scripts, and no
     request may leave this machine. `serve` is asked for so that the visitors leave before its pages close.
     """
-    contexts: list[BrowserContext] = []
+    opened: list[tuple[Page, dict[str, Any]]] = []
     wrong: list[str] = []
-    leaving: set[Page] = set()
 
     def note(message: ConsoleMessage) -> None:
-        # A page that is left loses its open streams, and Gradio's client says so; on any other page that is wrong.
-        cut_off = ENDED.search(message.text) or (message.page in leaving and CUT_OFF.search(message.text))
-        if message.type == "error" and not cut_off:
+        if message.type == "error" and not ENDED.search(message.text):
             wrong.append(f"console: {message.text} {message.location}")
+
+    def failed(error: Error) -> None:
+        wrong.append(f"script: {error}")
+
+    def asked(dialog: Dialog) -> None:
+        wrong.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
 
     def requested(request: Request) -> None:
         if "//" in request.url:
             hosts.add(urlsplit(request.url).hostname or "")
-        if request.is_navigation_request() and request.frame.parent_frame is None:
-            leaving.add(request.frame.page)
+
+    listeners: dict[Any, Any] = {"console": note, "pageerror": failed, "dialog": asked, "request": requested}
 
     def open_page(
         locale: str = "en-US",
@@ -303,17 +376,11 @@ def visit(browser: Browser, site: Site, serve: Callable[..., Site]) -> Iterator[
         ready: bool = True,
         **options: Any,
     ) -> Page:
-        context = browser.new_context(
-            locale=locale, viewport={"width": width, "height": 900}, color_scheme=color_scheme, **options
-        )
-        context.set_default_timeout(30_000)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", note)
-        page.on("pageerror", lambda error: wrong.append(f"script: {error}"))
-        page.on("dialog", lambda dialog: (wrong.append(f"dialog: {dialog.message}"), dialog.dismiss()))
-        page.on("request", requested)
-        page.on("load", lambda _: leaving.discard(page))  # the next document is there
+        options |= {"locale": locale, "viewport": {"width": width, "height": 900}, "color_scheme": color_scheme}
+        page = windows.open(**options)
+        opened.append((page, options))
+        for event, listener in listeners.items():
+            page.on(event, listener)
         page.goto(url)
         if ready:
             page.wait_for_selector("#facts .facts b")
@@ -321,9 +388,10 @@ def visit(browser: Browser, site: Site, serve: Callable[..., Site]) -> Iterator[
 
     hosts: set[str] = set()
     yield open_page
-    for context in contexts:
-        leaving.update(context.pages)
-        context.close()
+    for page, options in opened:
+        for event, listener in listeners.items():
+            page.remove_listener(event, listener)
+        windows.leave(page, **options)
     assert not wrong
     assert hosts <= {"127.0.0.1", ""}
 

@@ -39,6 +39,17 @@ from train.methods import LEARNS, Method
 from ui.texts import TEXTS
 
 pytestmark = pytest.mark.page
+#: What a script says once it has said the same for ten frames on end: until all has its new place.
+SETTLED = """async () => {{
+  const look = {}, frame = () => new Promise(requestAnimationFrame);
+  for (let before = look(), same = 0; ; ) {{
+    await frame();
+    const now = look();
+    same = JSON.stringify(now) === JSON.stringify(before) ? same + 1 : 0;
+    if (same === 10) return now;
+    before = now;
+  }}
+}}"""
 Visit = Callable[..., Page]
 
 
@@ -227,10 +238,7 @@ def test_pointing_at_a_box_moves_nothing(visit: Visit) -> None:
         for width in widths:
             page.set_viewport_size({"width": width, "height": 900})
             page.mouse.move(0, 0)
-            before: list[float] = []
-            while (now := page.evaluate(BELOW)) != before:  # until all has its new place
-                before = now
-                page.wait_for_timeout(100)
+            before = page.evaluate(SETTLED.format(BELOW))
             for part in (found[one] for one in ("conv1", "layer1.0", "layer3.22", "layer4.0", "fc")):
                 box(page, part.name).hover()
                 if locale == "en-US":

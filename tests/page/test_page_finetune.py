@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.page.conftest import Site, started
+from tests.page.conftest import Site
 from train.drawn import draw
 from weights.checkpoint import read_folder
 
-#: A run on two busy cores.
-RUN_MS = 150_000
 #: Names of one word that stand on more than one line in the tables of a report.
 BROKEN = """() => [...document.querySelectorAll("#run-report :is(.heat th span, .listing td:first-child)")].filter(
   (one) => {
@@ -25,13 +23,6 @@ BROKEN = """() => [...document.querySelectorAll("#run-report :is(.heat th span, 
     range.selectNodeContents(one);
     return range.getClientRects().length > 1;
   }).map((one) => one.textContent)"""
-
-
-@pytest.fixture(scope="module")
-def site(hub: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A page of its own: training takes memory that other tests don't expect."""
-    with started(hub, tmp_path_factory.mktemp("training")) as served:
-        yield served
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +47,10 @@ def open_tab(page: Page) -> None:
     expect(page.locator("#dataset-zip")).to_be_visible()
 
 
-def settings(page: Page, method: str, minutes: int = 1) -> None:
+def settings(page: Page, method: str, minutes: int = 1, base: str = "imagenet/base") -> None:
+    """Of a run; its base is a small network, unless another is named."""
+    page.locator("#base input").fill(base)
+    page.locator("#base input").press("Tab")
     page.locator("#transfer input").click()
     page.get_by_role("option", name=method).click()
     expect(page.get_by_role("option")).to_have_count(0)  # a list that closes may lie over what comes next
@@ -70,13 +64,13 @@ def test_from_a_zip_to_a_model_of_ones_own(visit: Callable[..., Any], archive: P
     open_tab(page)
     page.locator("#dataset-zip input[type=file]").set_input_files(archive)
     report = page.locator("#dataset .dataset")
-    expect(report).to_contain_text("41 images in 4 classes", timeout=30_000)
+    expect(report).to_contain_text("41 images in 4 classes")
     for words in ("are the same", "broken.jpg", "macOS", "<b>star<img"):
         expect(report).to_contain_text(words)
     settings(page, "A new head alone")
     page.locator("#start-run").click()
     expect(page.locator("#run")).to_contain_text("Run 1: shapes (41 images), a new head alone")
-    expect(page.locator("#run-report .report")).to_be_visible(timeout=RUN_MS)
+    expect(page.locator("#run-report .report")).to_be_visible()
     expect(page.locator("#run-report")).to_contain_text("95 % interval")
     expect(page.locator("#runs tbody tr")).to_have_count(1)
 
@@ -105,11 +99,11 @@ def test_from_a_zip_to_a_model_of_ones_own(visit: Callable[..., Any], archive: P
     page.get_by_role("tab").nth(0).click()
     page.locator("#model input").click()
     page.get_by_role("option", name="1: shapes").click()
-    expect(page.locator("#facts")).to_contain_text("4 classes", timeout=15_000)
+    expect(page.locator("#facts")).to_contain_text("4 classes")
     with zipfile.ZipFile(archive) as file:
         photo = file.read("wrapped/circle/003.png")
     page.locator("#photo input[type=file]").set_input_files({"name": "x.png", "mimeType": "image/png", "buffer": photo})
-    expect(page.locator("#answer .bars li")).to_have_count(4, timeout=15_000)
+    expect(page.locator("#answer .bars li")).to_have_count(4)
     assert not page.locator("#answer img[src=x]").count()
 
 
@@ -117,7 +111,7 @@ def test_a_reload_finds_everything_again_and_another_browser_nothing(visit: Call
     page: Page = visit()
     open_tab(page)
     page.locator("#draw-dataset").click()
-    expect(page.locator("#dataset")).to_contain_text("These are no photos", timeout=30_000)
+    expect(page.locator("#dataset")).to_contain_text("These are no photos")
     settings(page, "All layers", minutes=1)
     page.locator("#start-run").click()
     expect(page.locator("#run .run")).to_be_visible()
@@ -130,9 +124,9 @@ def test_a_reload_finds_everything_again_and_another_browser_nothing(visit: Call
     expect(other.locator("#dataset")).to_contain_text("Bring a zip")
     assert not other.locator("#run .run").count()
     # Stopped, it keeps what it has.
-    expect(page.locator("#run")).to_contain_text("First model", timeout=RUN_MS)
+    expect(page.locator("#run")).to_contain_text("First model")
     page.locator("#stop-run").click()
-    expect(page.locator("#run-report .report")).to_be_visible(timeout=RUN_MS)
+    expect(page.locator("#run-report .report")).to_be_visible()
     expect(page.locator("#run")).to_contain_text("Stopped after")
     page.locator("#remove-data").click()
     expect(page.locator("#dataset")).to_contain_text("Bring a zip")
@@ -148,7 +142,7 @@ def test_a_run_that_ends_leaves_what_is_typed_in_classify(visit: Callable[..., A
     page: Page = visit()
     open_tab(page)
     page.locator("#draw-dataset").click()
-    expect(page.locator("#dataset .classes li")).to_have_count(4, timeout=30_000)
+    expect(page.locator("#dataset .classes li")).to_have_count(4)
     settings(page, "A new head alone")
     page.locator("#start-run").click()
     expect(page.locator("#run .run")).to_be_visible()
@@ -156,19 +150,19 @@ def test_a_run_that_ends_leaves_what_is_typed_in_classify(visit: Callable[..., A
     field = page.locator("#model input")
     field.click()
     field.fill("drawn")
-    expect(page.get_by_role("option", name="1: drawn-shapes")).to_be_visible(timeout=RUN_MS)
+    expect(page.get_by_role("option", name="1: drawn-shapes")).to_be_visible()
     expect(field).to_have_value("drawn")
     # Found again after a reload, where nobody has opened the tab; gone when the data are.
     page.reload()
     page.wait_for_selector("#facts .facts b")
     field.click()
     page.get_by_role("option", name="1: drawn-shapes").click()
-    expect(page.locator("#facts")).to_contain_text("4 classes", timeout=30_000)
+    expect(page.locator("#facts")).to_contain_text("4 classes")
     open_tab(page)
     page.locator("#remove-data").click()
     expect(page.locator("#dataset")).to_contain_text("Bring a zip")
     page.get_by_role("tab").nth(0).click()
-    expect(page.locator("#facts")).to_contain_text("5 classes", timeout=30_000)
+    expect(page.locator("#facts")).to_contain_text("5 classes")
     field.click()
     expect(page.get_by_role("option").first).to_be_visible()
     expect(page.get_by_role("option", name="1: drawn-shapes")).to_have_count(0)
@@ -178,7 +172,7 @@ def test_what_is_left_out_can_be_had_back(visit: Callable[..., Any], archive: Pa
     page: Page = visit()
     open_tab(page)
     page.locator("#dataset-zip input[type=file]").set_input_files(archive)
-    expect(page.locator("#dataset")).to_contain_text("41 images", timeout=30_000)
+    expect(page.locator("#dataset")).to_contain_text("41 images")
     leave = page.locator('#dataset button[data-edit="leave"]')
     if leave.count():
         leave.first.click()
@@ -201,7 +195,7 @@ def test_what_is_wrong_with_a_zip_is_said_and_nothing_is_lost(
     page: Page = visit()
     open_tab(page)
     page.locator("#dataset-zip input[type=file]").set_input_files(archive)
-    expect(page.locator("#dataset")).to_contain_text("41 images", timeout=30_000)
+    expect(page.locator("#dataset")).to_contain_text("41 images")
     bad = tmp_path / "bad.zip"
     with zipfile.ZipFile(bad, "w") as file:
         for name, data in entries.items():

@@ -61,6 +61,12 @@ def harmless(text: str) -> None:
         assert secret not in text
 
 
+@pytest.fixture(autouse=True)
+def forget_peak(request: pytest.FixtureRequest) -> None:
+    """What other tests made of the page's memory is not counted here."""
+    request.getfixturevalue("site").forget_peak()
+
+
 def alive(site: Site, rose: Named) -> None:
     """The server still names a photo, and has not grown."""
     session = site.visit()

@@ -5,14 +5,20 @@ from __future__ import annotations
 import csv
 import io
 import re
+import threading
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.page.conftest import Named, choose_model
+from resnet.classifier import Classification, Classifier
+from tests.page.conftest import Named, Site, bars, choose_model, choose_photo
+from tests.waiting import PATIENCE_S
+from ui.models import Models
+from weights.hub import Hub
 
 pytestmark = pytest.mark.page
 Visit = Callable[..., Page]
@@ -152,16 +158,29 @@ def test_without_photos_it_says_what_to_do(visit: Visit) -> None:
         expect(page.locator("#table table")).to_have_count(0)
 
 
-def test_a_long_table_stands_before_nobody_s_photo(visit: Visit, named: list[Named], tmp_path: Path) -> None:
+def test_a_long_table_stands_before_nobody_s_photo(
+    visit: Visit, serve: Callable[..., Site], named: list[Named], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A table that does not go on until somebody else's photo has been named."""
+    gate, predict_iter = threading.Event(), Classifier.predict_iter
+
+    def halting(self: Classifier, images: Iterable[Any], *args: Any, **named: Any) -> Iterator[Classification]:
+        for done, row in enumerate(predict_iter(self, images, *args, **named), start=1):
+            if done == 9:
+                assert gate.wait(PATIENCE_S)
+            yield row
+
+    monkeypatch.setattr(Classifier, "predict_iter", halting)
     archive = tmp_path / "many-photos.zip"
     with zipfile.ZipFile(archive, "w") as opened:
-        for number in range(4):
-            for one in named:
-                opened.writestr(f"{number}/{one.path.name}", one.path.read_bytes())
-    long, quick = visit(), visit()
+        for one in named[:40]:
+            opened.writestr(one.path.name, one.path.read_bytes())
+    url = serve(Models(Hub("http://127.0.0.1:9", tmp_path / "cache", False))).url
+    long, quick = visit(url=url), visit(url=url)
     upload(long, [archive])
-    long.wait_for_selector("#summary:has-text('/320')")
-    quick.set_input_files("#photo input[type=file]", named[0].path)
-    quick.wait_for_selector("#answer .bars", timeout=6_000)
+    long.wait_for_selector("#summary:has-text('8/40')")
+    choose_photo(quick, named[0].path)
+    assert bars(quick) == named[0].bars
     assert long.locator("#table table").count() == 0  # still at it
-    expect(long.locator("#table tbody tr")).to_have_count(4 * len(named), timeout=60_000)
+    gate.set()
+    expect(long.locator("#table tbody tr")).to_have_count(40)

@@ -91,14 +91,25 @@ def test_bars_chosen_quicker_than_pictures_are_made(visit: Visit, rose: Named) -
     choose_photo(page, rose.path)
     images(page)
     page.evaluate(
-        """document.querySelectorAll('#answer .bars button').forEach(
-          (one, turn) => setTimeout(() => one.click(), 80 * turn))"""
+        """() => {
+          window.shown = [];
+          new MutationObserver(() => {
+            const alt = document.querySelectorAll('#pictures img')[1]?.alt;
+            if (alt && alt !== shown.at(-1)) shown.push(alt);
+          }).observe(document.querySelector('#pictures'), {childList: true, subtree: true, attributes: true});
+          document.querySelectorAll('#answer .bars button').forEach(
+            (one, turn) => setTimeout(() => one.click(), 80 * turn));
+        }"""
     )
-    last = rose.predictions[-1]["label"]
-    expect(page.locator("#answer .bars button[aria-pressed=true]")).to_contain_text(last)
-    page.wait_for_selector(f"#pictures img[alt='Grad-CAM: {last}']")
-    page.wait_for_timeout(500)  # no earlier choice arrives after it
-    assert page.locator("#pictures img").nth(1).get_attribute("alt") == f"Grad-CAM: {last}"
+    names = [one["label"] for one in rose.predictions]
+    expect(page.locator("#answer .bars button[aria-pressed=true]")).to_contain_text(names[-1])
+    page.wait_for_selector(f"#pictures img[alt='Grad-CAM: {names[-1]}']")
+    page.locator("#answer .bars button").first.click()  # answered after all of them
+    page.wait_for_selector(f"#pictures img[alt='Grad-CAM: {names[0]}']")
+    *shown, first = page.evaluate("shown")
+    assert first == f"Grad-CAM: {names[0]}" and shown[-1] == f"Grad-CAM: {names[-1]}"
+    places = [names.index(one.removeprefix("Grad-CAM: ")) for one in shown]
+    assert places == sorted(places), "no earlier choice arrives after a later one"
 
 
 def test_bars_are_reached_and_chosen_by_keyboard(visit: Visit, rose: Named) -> None:

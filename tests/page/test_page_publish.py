@@ -2,60 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.hub.local_hub import LocalHub
-from tests.page.conftest import TOKEN, Site, bars, choose_model, choose_photo, started
+from tests.page.conftest import TOKEN, Site, bars, choose_model, choose_photo
+from tests.page.test_page_finetune import open_tab, settings
 from train.drawn import draw
 from weights.hub import Hub
 from weights.load import load
 
 pytestmark = pytest.mark.page
 
-#: A run on two busy cores, and the way of 22 MB through the client.
-RUN_MS, PUSH_MS = 240_000, 120_000
 TYPED = "hf_typed_on_the_page_0123456789"
-
-
-@pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A Hub that takes what is published."""
-    root = tmp_path_factory.mktemp("hub")
-    (root / "tester" / "taken").mkdir(parents=True)
-    (root / "tester" / "taken" / "README.md").write_text("# Somebody's\n")
-    with LocalHub(root, token=TOKEN) as served:
-        yield served
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the page writes to: uploads, caches, its log."""
-    return tmp_path_factory.mktemp("publishing")
-
-
-@pytest.fixture(scope="module")
-def site(hub: Any, folder: Path) -> Iterator[Site]:
-    """A page on this machine, on which the owner of TOKEN is signed in."""
-    with started(hub, folder) as served:
-        yield served
 
 
 def train(page: Page) -> None:
     """A new head on the drawn shapes."""
-    page.wait_for_selector("#facts .facts b")
-    page.get_by_role("tab").nth(1).click()
+    open_tab(page)
     expect(page.locator("#publish")).to_have_count(0)
     page.locator("#draw-dataset").click()
-    expect(page.locator("#dataset .classes li")).to_have_count(4, timeout=60_000)
-    page.locator("#transfer input").click()
-    page.get_by_role("option").first.click()
+    expect(page.locator("#dataset .classes li")).to_have_count(4)
+    settings(page, "A new head alone")
     page.locator("#start-run").click()
-    expect(page.locator("#run-report .report")).to_be_visible(timeout=RUN_MS)
+    expect(page.locator("#run-report .report")).to_be_visible()
 
 
 def open_part(page: Page) -> None:
@@ -71,9 +44,8 @@ def push(page: Page, name: str, public: bool = False, token: str = "") -> None:
     page.locator("#publish-start").click()
 
 
-def test_from_a_run_to_the_hub_and_back(
-    visit: Callable[..., Page], hub: Any, site: Site, folder: Path, tmp_path: Path
-) -> None:
+def test_from_a_run_to_the_hub_and_back(visit: Callable[..., Page], hub: Any, site: Site, tmp_path: Path) -> None:
+    """On a page of this machine, on which the owner of TOKEN is signed in."""
     page = visit()
     train(page)
     open_part(page)
@@ -83,22 +55,22 @@ def test_from_a_run_to_the_hub_and_back(
 
     for name, token, words in (
         ("no name", "", "not the name of a repository"),
-        ("tester/taken", "", "There is a model tester/taken"),
+        ("tester/pets", "", "There is a model tester/pets"),
         ("somebody/shapes", "", "may not write to somebody"),
         ("tester/shapes", TYPED, "does not accept this token"),
     ):
         push(page, name, token=token)
-        expect(page.locator("#published [role=alert]")).to_contain_text(words, timeout=PUSH_MS)
+        expect(page.locator("#published [role=alert]")).to_contain_text(words)
         expect(page.locator("#publish-token input")).to_have_value("")
     hub.fault("lost", "tester/shapes", times=1)
     push(page, "tester/shapes")
-    expect(page.locator("#published [role=alert]")).to_contain_text("nothing of it was published", timeout=PUSH_MS)
+    expect(page.locator("#published [role=alert]")).to_contain_text("nothing of it was published")
     assert hub.files("models", "tester/shapes") is None
     expect(page.locator("#run-report .report")).to_be_visible()
 
     push(page, "shapes", public=True, token=TOKEN)
     done = page.locator("#published .done")
-    expect(done).to_contain_text("Published, for everybody: tester/shapes", timeout=PUSH_MS)
+    expect(done).to_contain_text("Published, for everybody: tester/shapes")
     expect(done.locator("a").first).to_have_attribute("href", f"{hub.url}/tester/shapes")
     assert done.locator("pre").all_inner_texts() == [
         'timm.create_model("hf-hub:tester/shapes", pretrained=True)',
@@ -116,7 +88,7 @@ def test_from_a_run_to_the_hub_and_back(
     kept = page.content() + page.evaluate("JSON.stringify([localStorage, sessionStorage, document.cookie])")
     for token in (TYPED, TOKEN):
         assert token not in kept
-        for path in folder.rglob("*"):
+        for path in site.folder.rglob("*"):
             assert not path.is_file() or token.encode() not in path.read_bytes(), path
 
     # Its name in Classify gives what the run's own model gives.
@@ -125,11 +97,11 @@ def test_from_a_run_to_the_hub_and_back(
     page.get_by_role("tab").nth(0).click()
     page.locator("#model input").click()
     page.get_by_role("option", name="1: drawn-shapes").click()
-    expect(page.locator("#facts")).to_contain_text("4 classes", timeout=60_000)
+    expect(page.locator("#facts")).to_contain_text("4 classes")
     choose_photo(page, photo)
     own = bars(page)
     choose_model(page, "tester/shapes")
-    expect(page.locator("#facts")).to_contain_text("tester/shapes", timeout=60_000)
+    expect(page.locator("#facts")).to_contain_text("tester/shapes")
     expect(page.locator("#answer .bars li")).to_have_count(4)
     assert bars(page) == own
     found = load("tester/shapes", hub=Hub(hub.url, tmp_path / "cache", token=False))

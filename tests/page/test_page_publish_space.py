@@ -13,9 +13,10 @@ import itsdangerous
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from tests import local_models
 from tests.hub.local_hub import LocalHub
 from tests.page.conftest import TOKEN, Site, started
-from tests.page.test_page_publish import PUSH_MS, open_part, push, train
+from tests.page.test_page_publish import open_part, push, train
 
 pytestmark = pytest.mark.page
 
@@ -31,7 +32,9 @@ SPACE = {
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A Hub on which TOKEN is the visitor's, and the Space's own is none."""
-    with LocalHub(tmp_path_factory.mktemp("hub"), token=TOKEN) as served:
+    root = tmp_path_factory.mktemp("hub")
+    local_models.write_base(root / "imagenet/base")
+    with LocalHub(root, token=TOKEN) as served:
         yield served
 
 
@@ -86,10 +89,10 @@ def test_signed_in_a_visitor_publishes_in_their_own_account(page: Page, hub: Any
     expect(page.locator("#sign-in")).to_contain_text("Sign in with Hugging Face")
     expect(page.locator("#publish-token")).to_have_count(0)
     push(page, "tester/shapes")
-    expect(page.locator("#published [role=alert]")).to_contain_text("Nobody is signed in", timeout=PUSH_MS)
+    expect(page.locator("#published [role=alert]")).to_contain_text("Nobody is signed in")
     sign_in(page, site, expires_in=-1)
     push(page, "tester/shapes")
-    expect(page.locator("#published [role=alert]")).to_contain_text("Nobody is signed in", timeout=PUSH_MS)
+    expect(page.locator("#published [role=alert]")).to_contain_text("Nobody is signed in")
     assert not any("/api/repos" in path for _, path in hub.log)
 
     sign_in(page, site)
@@ -97,7 +100,7 @@ def test_signed_in_a_visitor_publishes_in_their_own_account(page: Page, hub: Any
     name = page.locator("#publish-name input, #publish-name textarea")
     expect(name).to_have_value("tester/drawn-shapes-resnet")
     page.locator("#publish-start").click()
-    expect(page.locator("#published .done")).to_contain_text("for you alone: tester/drawn", timeout=PUSH_MS)
+    expect(page.locator("#published .done")).to_contain_text("for you alone: tester/drawn")
     assert "predict.py" in hub.files("models", "tester/drawn-shapes-resnet")
     assert hub.private == {"tester/drawn-shapes-resnet"}
     assert site.log is not None

@@ -27,8 +27,6 @@ from ui.training import Result, work
 from weights.checkpoint import Checkpoint, write_folder
 
 pytestmark = pytest.mark.page
-#: A run, and whatever else is waited for, on cores that are busy.
-RUN_MS = 300_000
 #: Two epochs of three steps each.
 RECIPE = {"epochs": 2, "batch_size": 8, "image_size": 64}
 
@@ -93,7 +91,7 @@ def test_go_on(
     page: Page = visit(extra_http_headers={"x-ip-token": token})
     open_tab(page)
     page.locator("#dataset-zip input[type=file]").set_input_files(archive)
-    expect(page.locator("#dataset .dataset")).to_contain_text("28 images in 4 classes", timeout=RUN_MS)
+    expect(page.locator("#dataset .dataset")).to_contain_text("28 images in 4 classes")
     page.locator("#base input").fill(model)
     page.locator("#base input").press("Enter")
     settings(page, "From scratch")
@@ -105,11 +103,11 @@ def test_go_on(
     api.grants = 4
     page.locator("#start-run").click()
     run, go_on = page.locator("#run"), page.locator("#go-on")
-    expect(run).to_contain_text("Your GPU quota is used up; go on in 1:00:00", timeout=RUN_MS)
-    expect(run).to_contain_text("The best so far is kept", timeout=RUN_MS)
-    expect(run).to_contain_text("Loans of a GPU so far: 4", timeout=RUN_MS)
-    expect(page.locator("#runs tbody")).to_contain_text("interrupted", timeout=RUN_MS)
-    expect(page.locator("#run-report .report")).to_be_visible(timeout=RUN_MS)
+    expect(run).to_contain_text("Your GPU quota is used up; go on in 1:00:00")
+    expect(run).to_contain_text("The best so far is kept")
+    expect(run).to_contain_text("Loans of a GPU so far: 4")
+    expect(page.locator("#runs tbody")).to_contain_text("interrupted")
+    expect(page.locator("#run-report .report")).to_be_visible()
     with page.expect_download() as download:
         page.locator("#model-zip").click()
     first = unpacked(Path(download.value.path()), tmp_path / "first")
@@ -117,12 +115,12 @@ def test_go_on(
     api.grants = 10**6
     page.reload()  # it is still there, and can still be gone on with
     open_tab(page)
-    expect(go_on).to_be_visible(timeout=RUN_MS)
+    expect(go_on).to_be_visible()
     go_on.click()
-    expect(run).to_contain_text("Done after", timeout=RUN_MS)
-    expect(run).to_contain_text("Loans of a GPU so far: 6", timeout=RUN_MS)
-    expect(go_on).to_be_hidden(timeout=RUN_MS)
-    expect(page.locator("#runs tbody tr")).to_have_count(1, timeout=RUN_MS)
+    expect(run).to_contain_text("Done after")
+    expect(run).to_contain_text("Loans of a GPU so far: 6")
+    expect(go_on).to_be_hidden()
+    expect(page.locator("#runs tbody tr")).to_have_count(1)
     with page.expect_download() as download:
         page.locator("#model-zip").click()
     second = unpacked(Path(download.value.path()), tmp_path / "second")

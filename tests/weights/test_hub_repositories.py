@@ -105,10 +105,9 @@ def test_a_listing_says_what_the_hub_announced(client: Hub, repositories: Path) 
 
 
 def test_a_base_is_fetched_as_it_stands(tmp_path: Path) -> None:
-    folder = tmp_path / "root" / "imagenet" / "base"
-    write_base(folder)
-    (folder / "README.md").write_text("---\nlicense: mit\n---\n")
+    write_base(tmp_path / "root" / "imagenet" / "base")
     with LocalHub(tmp_path / "root") as hub:
         checkpoint = load("imagenet/base", hub=Hub(hub.url, tmp_path / "cache", token=False))
     assert checkpoint.architecture == "ResNet (basic, 1-1-1-1)"
     assert checkpoint.label_names == ()
+    assert checkpoint.license == "mit"
