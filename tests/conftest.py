@@ -6,20 +6,63 @@ import contextlib
 import ctypes
 import gc
 import os
+from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 # Threads of torch that wait for each other would spin, which takes the cores from whoever else has work on them.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
+# Several workers of pytest-xdist share the cores; so do the processes that their tests start.
+if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // int(workers))))
+
 ROOT = Path(__file__).resolve().parent.parent
-#: From here on, memory that the C library keeps of what is long gone is given back after a test.
-MUCH_BYTES = 1_000_000_000
+#: So much more memory than after the last time, and what the C library keeps of what is long gone is given back.
+MUCH_BYTES = 300_000_000
+_kept_bytes = 0
+
+
+def held_bytes() -> int:
+    """The memory that this process has now."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Workers that share the suite begin with the files that take longest, so that none is left with one at the end."""
+    if workers:
+        items.sort(key=lambda item: "/zero/" not in item.nodeid)
 
 
 def pytest_runtest_logfinish() -> None:
     """Dozens of trainings leave gigabytes of free memory in pieces: glibc keeps them until it is asked."""
+    global _kept_bytes
     with contextlib.suppress(OSError, AttributeError):  # where there is no /proc, or no glibc
-        held = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-        if held > MUCH_BYTES:
+        if held_bytes() > _kept_bytes + MUCH_BYTES:
             gc.collect()
             ctypes.CDLL("libc.so.6").malloc_trim(0)
+            _kept_bytes = held_bytes()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits between two attempts: how long the Hub's client does is not ours to test."""
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """A function: (main of a package, *words, cwd) -> exit code, stdout, stderr, without a process of its own."""
+
+    def call(main: Callable[[list[str]], int], *words: str, cwd: Path | None = None) -> tuple[int, str, str]:
+        if cwd:
+            monkeypatch.chdir(cwd)
+        try:
+            code = main(list(words))
+        except SystemExit as left:  # as argparse ends
+            code = int(left.code or 0)
+        return code, *capsys.readouterr()
+
+    return call

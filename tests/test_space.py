@@ -8,7 +8,6 @@ import re
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import pytest
 import yaml
 from gradio_client import Client, handle_file
 
+from tests.waiting import PATIENCE_S, until
 from weights.catalog import CATALOG
 from weights.load import load
 
@@ -102,7 +102,7 @@ def test_a_space_can_install_it(space: dict[str, Any], tmp_path: Path) -> None:
             "--report", str(report), "--python-version", space["python_version"], "--only-binary=:all:",
             "--target", str(tmp_path / "nothing"), "-r", "requirements.txt", *wanted,
         ],
-        cwd=ROOT, capture_output=True, text=True, timeout=900,
+        cwd=ROOT, capture_output=True, text=True, timeout=5 * PATIENCE_S,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     resolved = json.loads(report.read_text())["install"]
@@ -195,17 +195,20 @@ def test_it_starts_from_nothing_and_names_a_photo(written: Path, tmp_path: Path)
             client.predict(handle_file(photo), model="resnet18.a1_in1k", api_name="/classify")
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(PATIENCE_S)
     assert "Traceback" not in log.read_text()
 
 
 def _client(url: str, process: subprocess.Popen[Any], log: Path, folder: Path) -> Client:
     """Gradio's client, once the page is there."""
-    deadline = time.monotonic() + 180
-    while True:
+
+    def opened() -> Client | None:
         try:
             return Client(url, verbose=False, download_files=folder)
         except Exception:
             assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.3)
+            return None
+
+    found = until(opened, log.read_text, every_s=0.2)
+    assert found
+    return found

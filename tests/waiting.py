@@ -13,15 +13,15 @@ PATIENCE_MS = 1000 * PATIENCE_S
 T = TypeVar("T")
 
 
-def until(condition: Callable[[], T], what: object = "") -> T:
+def until(condition: Callable[[], T], what: object = "", every_s: float = 0.005) -> T:
     """What the condition gives once that is true.
 
     Args:
-        condition: asked again and again.
+        condition: asked again and again, as often as `every_s` says.
         what: is waited for, or a function that says it; told where it never comes.
     """
     deadline = time.monotonic() + PATIENCE_S
     while not (found := condition()):
         assert time.monotonic() < deadline, what() if callable(what) else what
-        time.sleep(0.005)
+        time.sleep(every_s)
     return found

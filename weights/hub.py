@@ -46,7 +46,8 @@ from resnet.errors import Refusal
 #: Called with (bytes so far, bytes in all, file name) while a file arrives; may raise to stop the download.
 Progress = Callable[[int, int, str], None]
 
-TIMEOUT_S = 10.0
+#: Seconds of silence after which a request is given up; 10, or what HF_HUB_ETAG_TIMEOUT says, as for the client itself.
+TIMEOUT_S = float(constants.HF_HUB_ETAG_TIMEOUT)
 #: No checkpoint of a ResNet is larger; what is, would fill the disk of whoever runs the page.
 MAX_TOTAL_BYTES = 2 * 1024**3
 

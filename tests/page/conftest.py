@@ -59,6 +59,8 @@ QUIET_ONCE_LEFT = """addEventListener('pagehide', () => {
 });"""
 #: A request that the page's own script ended, as Gradio's client does with its open streams; said late at times.
 ENDED = re.compile(r"AbortError: signal is aborted|AbortError: BodyStreamBuffer was aborted|The user aborted a request")
+#: After so long without an answer from the Hub the page says so.
+SILENCE_S = 3
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 NO_CHROMIUM = (
     "Chromium is absent, so the page is not tested: `apt install chromium` or `.venv/bin/playwright install chromium`, "
@@ -198,6 +200,7 @@ def app_environment(folder: Path, **more: str) -> dict[str, str]:
         "HF_HOME": str(folder / "hf"),
         "GRADIO_TEMP_DIR": str(folder / "uploads"),
         "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_ETAG_TIMEOUT": str(SILENCE_S),
         "PYTHONUNBUFFERED": "1",
         **more,
     }

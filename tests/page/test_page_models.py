@@ -16,7 +16,7 @@ from timm.data import create_transform, resolve_data_config
 from transformers import AutoImageProcessor, ResNetForImageClassification
 
 from resnet.preprocess import open_image
-from tests.page.conftest import PETS, Named, Site, bars, choose_model, choose_photo, free_port
+from tests.page.conftest import PETS, SILENCE_S, Named, Site, bars, choose_model, choose_photo, free_port
 from ui.models import Models
 from weights.hub import Hub
 
@@ -165,7 +165,7 @@ def test_each_refusal_is_a_sentence_in_both_languages_and_flowers_work_on(visit:
     page, chinese = visit(), visit(locale="zh-CN")
     choose_photo(page, rose.path)
     bars(page)
-    choose_model(chinese, "tester/timeout")  # ten seconds, meanwhile the others
+    choose_model(chinese, "tester/timeout")  # some seconds, meanwhile the others
     for name, (words, translated) in FAULTS.items():
         choose_model(page, name)
         refused(page, words)
@@ -173,8 +173,8 @@ def test_each_refusal_is_a_sentence_in_both_languages_and_flowers_work_on(visit:
         expect(page.locator("#facts .lang-en")).to_be_visible()
         expect(page.locator("#facts .lang-zh")).to_be_hidden()
     expect(page.locator("#answer .empty")).to_contain_text("The model is not ready")
-    refused(chinese, "在 10 秒内没有回应")
-    assert "did not answer within 10 seconds" in (chinese.text_content("#facts .lang-en") or "")
+    refused(chinese, f"在 {SILENCE_S} 秒内没有回应")
+    assert f"did not answer within {SILENCE_S} seconds" in (chinese.text_content("#facts .lang-en") or "")
     expect(chinese.locator("#facts .lang-zh")).to_be_visible()
     expect(chinese.locator("#facts .lang-en")).to_be_hidden()
     choose_model(page, "flowers")

@@ -92,9 +92,7 @@ def test_go_on(
     open_tab(page)
     page.locator("#dataset-zip input[type=file]").set_input_files(archive)
     expect(page.locator("#dataset .dataset")).to_contain_text("28 images in 4 classes")
-    page.locator("#base input").fill(model)
-    page.locator("#base input").press("Enter")
-    settings(page, "From scratch")
+    settings(page, "From scratch", base=model)
     page.get_by_role("button", name="More settings").click()
     for name, value in zip(("Epochs", "Batch size", "Image side"), RECIPE.values(), strict=True):
         field = page.get_by_role("spinbutton", name=name)

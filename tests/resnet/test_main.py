@@ -26,6 +26,7 @@ from resnet.config import VARIANTS
 from resnet.errors import Refusal
 from resnet.rows import header, to_json, to_table
 from tests import local_models
+from tests.waiting import PATIENCE_S
 from weights.load import load
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -57,7 +58,7 @@ def flowers() -> Classifier:
 
 def _run(*arguments: object, cwd: Path = ROOT, **settings: Any) -> subprocess.CompletedProcess[str]:
     command = [*CLASSIFY, *map(str, arguments)]
-    settings = {"env": ENVIRONMENT, "capture_output": True, "encoding": "utf-8", "timeout": 120} | settings
+    settings = {"env": ENVIRONMENT, "capture_output": True, "encoding": "utf-8", "timeout": PATIENCE_S} | settings
     return subprocess.run(command, cwd=cwd, **settings)
 
 
@@ -109,11 +110,11 @@ def test_a_line_is_printed_as_soon_as_it_is_known(album: Path, tmp_path: Path) -
     )  # fmt: skip
     assert process.stdout
     try:
-        assert select.select([process.stdout], [], [], 60)[0]
+        assert select.select([process.stdout], [], [], PATIENCE_S)[0]
         assert json.loads(process.stdout.readline())["path"] == str(album / "a.png")
         slow.write_bytes(b"no image")
         assert json.loads(process.stdout.readline()).keys() == {"path", "error"}
-        assert process.wait(timeout=60) == 1
+        assert process.wait(PATIENCE_S) == 1
     finally:
         process.kill()
         process.stdout.close()
@@ -130,7 +131,7 @@ def test_a_reader_that_leaves_early_is_no_error(album: Path, tmp_path: Path) -> 
         assert json.loads(process.stdout.readline())["path"] == str(album / "a.png")
         process.stdout.close()
         assert process.stderr.read() == ""
-        assert process.wait(timeout=60) == 0
+        assert process.wait(PATIENCE_S) == 0
         process.stderr.close()
 
 

@@ -1,11 +1,10 @@
-"""Run as a process of its own, to be killed: a small training that says how far it is."""
+"""A small training, and the same as a process of its own, to be killed or divided: it says how far it is."""
 
 from __future__ import annotations
 
 import json
 import sys
 import tempfile
-import time
 import zlib
 from pathlib import Path
 from typing import Any
@@ -27,20 +26,25 @@ from train.split import split
 from weights.checkpoint import Checkpoint, Source
 
 
+def small_job(data: Path, out: Path, state: Path | None, method: Method = "all", **settings: Any) -> Job:
+    """Three epochs on photos that are drawn into a folder; the weights are the same each time."""
+    draw(data / "drawn", per_class=6)
+    dataset = ingest(data / "drawn")
+    torch.manual_seed(7)
+    config = ResNetConfig("basic", (1, 1, 1, 1), include_top=False)
+    base = Checkpoint(config, ResNet(config).state_dict(), Preprocess(size=64), (), source=Source("tiny"))
+    parts = split(dataset, 0.3)
+    recipe = choose(method, len(parts.train), **({"epochs": 3, "batch_size": 8} | settings))
+    return Job(dataset, parts, base, recipe, out, state, torch.device("cpu"))
+
+
 def main(out: Path, state: Path, method: Method = "all", **settings: Any) -> None:
-    """Train for three epochs; the weights are the same each time, and of several processes the first one speaks."""
+    """Train; of several processes the first speaks, and waits after each step for a line or the end of its input."""
     with processes() as rank, tempfile.TemporaryDirectory() as folder:
-        draw(Path(folder), per_class=6)
-        dataset = ingest(Path(folder))
-        torch.manual_seed(7)
-        config = ResNetConfig("basic", (1, 1, 1, 1), include_top=False)
-        base = Checkpoint(config, ResNet(config).state_dict(), Preprocess(size=64), (), source=Source("tiny"))
-        parts = split(dataset, 0.3)
-        recipe = choose(method, len(parts.train), **({"epochs": 3, "batch_size": 8} | settings))
-        for event in run(Job(dataset, parts, base, recipe, out, state, torch.device("cpu"))):
+        for event in run(small_job(Path(folder), out, state, method, **settings)):
             if isinstance(event, Step) and rank == 0:
                 say("step", event.epoch, event.progress, event.loss)
-                time.sleep(0.05)
+                sys.stdin.readline()
             if isinstance(event, Fitted):
                 sums = [zlib.crc32(value.numpy().tobytes()) for value in event.state_dict.values()]
                 say("sums", rank, zlib.crc32(str(sums).encode()))

@@ -28,6 +28,7 @@ from resnet.__main__ import main as resnet_main
 from resnet.config import ResNetConfig
 from resnet.network import ResNet
 from resnet.preprocess import Preprocess
+from tests.waiting import PATIENCE_S
 from train.card import CardFacts, card, metadata
 from train.markdown import code, table, text
 from train.report import Report, report
@@ -289,7 +290,9 @@ def test_its_snippets_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     assert resnet_main([*shell.split()[3:], "--json"]) == 0
     first = json.loads(capsys.readouterr().out)["predictions"][0]
     command = [sys.executable, *alone.split()[1:]]
-    said = subprocess.run(command, cwd=tmp_path / "DIR", capture_output=True, text=True, timeout=120, check=True).stdout
+    said = subprocess.run(
+        command, cwd=tmp_path / "DIR", capture_output=True, text=True, timeout=PATIENCE_S, check=True
+    ).stdout
     assert said.startswith(f"photo.jpg: {first['label']} {100 * first['probability']:.1f} %, ")
     exec(compile(python, "README.md", "exec"), {})
     label, probability = capsys.readouterr().out.split()

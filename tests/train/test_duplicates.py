@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from scipy.sparse.csgraph import connected_components
 from sklearn.datasets import load_digits
 
 from bench.copies import alike, changed
+from tests.effort import at_once
 from tests.pictures import PHOTOS, encoded, entry, jpeg, picture, tree, zipped
 from train import duplicates
 from train.dataset import Dataset, make_dataset, without
@@ -118,14 +118,13 @@ def test_scanned_digits_are_not_all_copies_of_each_other(tmp_path: Path) -> None
         assert any({index, 600 + index} <= set(group) for group in again)
 
 
-def test_ten_thousand_images_take_a_second() -> None:
+def test_of_many_images_the_copies_are_found() -> None:
+    """How long 10,000 take says `bench.copies`; that none is compared with each other in Python, the count of calls."""
     rng = random.Random(0)
-    hashes = [rng.getrandbits(128) for _ in range(10_000)]
-    thumbs = [rng.randbytes(192) for _ in range(10_000)]
-    hashes[9000], thumbs[9000] = hashes[10] ^ 0b1011, thumbs[10]
-    start = time.perf_counter()
-    assert near(hashes, thumbs, [100.0] * len(hashes)) == [(10, 9000)]
-    assert time.perf_counter() - start < 10  # a second where nobody else is at work
+    hashes = [rng.getrandbits(128) for _ in range(4_000)]
+    thumbs = [rng.randbytes(192) for _ in range(4_000)]
+    hashes[3900], thumbs[3900] = hashes[10] ^ 0b1011, thumbs[10]
+    assert at_once(lambda: near(hashes, thumbs, [100.0] * len(hashes)), most=100_000) == [(10, 3900)]
 
 
 def test_blocks_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:

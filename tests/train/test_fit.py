@@ -9,10 +9,10 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,10 +20,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+import train.run
 from resnet.errors import Refusal
 from resnet.network import ResNet
 from tests.disks import mounted
-from train.events import Baseline, BatchHalved, Epoch, Event, Finished, Fitted, Step
+from tests.train import killed
+from tests.waiting import PATIENCE_S
+from train import fit, plan, reading
+from train.events import Baseline, BatchHalved, Epoch, Event, Finished, Fitted, Started, Step
 from train.job import Job
 from train.methods import METHODS
 from train.optimizer import learns_until
@@ -82,7 +86,7 @@ def test_it_learns_to_tell_shapes_apart(make_job: Callable[..., Job]) -> None:
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_one_others(make_job: Callable[..., Job]) -> None:
-    first, again, other = (weights(list(run(make_job("all", seed=seed)))) for seed in (3, 3, 4))
+    first, again, other = (weights(list(run(make_job("all", seed=seed, batch_size=14)))) for seed in (3, 3, 4))
     assert same(first, again) and not same(first, other)
 
 
@@ -133,26 +137,26 @@ def test_a_lone_photo_is_no_batch_to_take_statistics_of(batch_size: int, make_jo
 
 def test_killed_and_resumed_in_another_process(tmp_path: Path) -> None:
     """kill -9 in the middle of an epoch; the process that goes on ends with the weights of an undisturbed one."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "2", "PYTHONPATH": str(ROOT)}
-
-    def start(out: str, state: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "tests.train.killed", str(tmp_path / out), str(tmp_path / state)]
-        return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
-
-    undisturbed = start("whole", "state-whole")
-    assert undisturbed.wait(120) == 0
-    victim = start("other", "state")
-    assert victim.stdout is not None
-    for line in victim.stdout:
-        if line.startswith("step 2 "):
+    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads()), "PYTHONPATH": str(ROOT)}
+    line = [sys.executable, "-m", "tests.train.killed", str(tmp_path / "other"), str(tmp_path / "state")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    victim = subprocess.Popen(line, cwd=ROOT, env=environment, **pipes)
+    assert victim.stdin is not None and victim.stdout is not None
+    for said in victim.stdout:
+        if said.startswith("step 2 "):
             os.kill(victim.pid, signal.SIGKILL)
             break
-    assert victim.wait(30) == -signal.SIGKILL
+        victim.stdin.write("go on\n")
+        victim.stdin.flush()
+    assert victim.wait(PATIENCE_S) == -signal.SIGKILL
+    victim.communicate()
     assert not (tmp_path / "other").exists() and (tmp_path / "state" / STATE).is_file()
-    resumed = start("other", "state")
-    assert resumed.stdout is not None
-    output = resumed.stdout.read()
-    assert resumed.wait(120) == 0 and "step 1 " not in output
+    resumed = subprocess.run(
+        line, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=True,
+        timeout=PATIENCE_S,
+    )  # fmt: skip
+    assert "step 2 " in resumed.stdout and "step 1 " not in resumed.stdout
+    list(run(killed.small_job(tmp_path, tmp_path / "whole", tmp_path / "state-whole")))
     assert same(*(read_folder(tmp_path / name).state_dict for name in ("whole", "other")))
 
 
@@ -173,14 +177,17 @@ def test_stopped_before_anything_was_learnt_the_baseline_is_the_model(make_job: 
         list(run(make_job("scratch"), lambda: True))
 
 
-def test_a_time_budget_is_kept(make_job: Callable[..., Job]) -> None:
-    """In earnest; `test_plan` has a clock of its own and tries many."""
-    minutes = 0.25
-    began = time.monotonic()
+def test_a_time_budget_is_kept(make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a clock of which each look takes half a second; `bench.budget` is in earnest."""
+    ticks = itertools.count(1)
+    clock = SimpleNamespace(monotonic=lambda: next(ticks) / 2)
+    for module in (fit, plan, reading, train.run):
+        monkeypatch.setattr(module, "time", clock)
+    minutes = 1.0
     events = list(run(make_job("all", epochs=None, minutes=minutes, patience=10_000)))
-    taken = time.monotonic() - began
-    assert 0.75 * 60 * minutes < taken < 1.1 * 60 * minutes
-    assert of_kind(events, Step)[-1].learning_rate < 0.2 * max(one.learning_rate for one in of_kind(events, Step))
+    assert 0.75 * 60 * minutes < clock.monotonic() < 1.1 * 60 * minutes
+    steps = of_kind(events, Step)
+    assert len(steps) > 8 and steps[-1].learning_rate < 0.2 * max(one.learning_rate for one in steps)
 
 
 def test_patience_ends_it_early(make_job: Callable[..., Job]) -> None:
@@ -200,9 +207,10 @@ def test_a_disk_that_fills_in_the_middle_leaves_a_model_and_a_state_to_go_on_fro
     make_job: Callable[..., Job], tmp_path: Path
 ) -> None:
     """There is room for one state, but not for the next one beside it."""
-    whole = weights(list(run(make_job("all", epochs=3))))
+    settings = {"epochs": 3, "batch_size": 14}
+    whole = weights(list(run(make_job("all", **settings))))
     with mounted(tmp_path / "small", "size=150m") as disk:
-        events = list(run(make_job("all", epochs=3, state=disk / "state", out=tmp_path / "first")))
+        events = list(run(make_job("all", state=disk / "state", out=tmp_path / "first", **settings)))
         (fitted,), (finished,) = of_kind(events, Fitted), of_kind(events, Finished)
         assert fitted.why == finished.why == "disk" and len(of_kind(events, Epoch)) == 2
         assert read_folder(finished.folder).label_names == make_job().dataset.classes
@@ -214,7 +222,7 @@ def test_a_disk_that_fills_in_the_middle_leaves_a_model_and_a_state_to_go_on_fro
         assert not list((disk / "model").glob("*.safetensors"))
         (disk / "filler").unlink()
         shutil.copytree(disk / "state", tmp_path / "state")
-    events = list(run(make_job("all", epochs=3, state=tmp_path / "state", out=tmp_path / "second")))
+    events = list(run(make_job("all", state=tmp_path / "state", out=tmp_path / "second", **settings)))
     assert [one.number for one in of_kind(events, Epoch)] == [2, 3] and same(whole, weights(events))
 
 
@@ -269,16 +277,17 @@ def test_stages_stop_learning_one_by_one_from_below(make_job: Callable[..., Job]
 
 def test_a_run_that_freezes_goes_on_to_the_same_weights(make_job: Callable[..., Job], tmp_path: Path) -> None:
     """Interrupted where the lowest layers have stopped and the next ones have not."""
-    whole = weights(list(run(make_job("all", epochs=4, freeze_out=0.25))))
+    settings = {"epochs": 4, "batch_size": 14}
+    whole = weights(list(run(make_job("all", freeze_out=0.25, **settings))))
     state = tmp_path / "state"
-    interrupted = run(make_job("all", epochs=4, freeze_out=0.25, state=state))
+    interrupted = run(make_job("all", freeze_out=0.25, state=state, **settings))
     for event in interrupted:
         if isinstance(event, Step) and event.epoch == 3:
             interrupted.close()
             break
     assert 0.25 < torch.load(state / STATE, weights_only=True)["plan"]["progress"] < 0.75
-    assert same(whole, weights(list(run(make_job("all", epochs=4, freeze_out=0.25, state=state)))))
-    assert not same(whole, weights(list(run(make_job("all", epochs=4, freeze_out=1.0)))))
+    assert same(whole, weights(list(run(make_job("all", freeze_out=0.25, state=state, **settings)))))
+    assert not same(whole, weights(list(run(make_job("all", freeze_out=1.0, **settings)))))
 
 
 @pytest.mark.parametrize("statistics", [False, True])
@@ -286,9 +295,13 @@ def test_what_has_stopped_costs_no_backward_pass(statistics: bool, make_job: Cal
     """Counted by torch: operations of the steps, with their backward pass."""
     counted = []
     for freeze_out in (1.0, 0.05):
-        job = make_job("all", epochs=1, batch_size=4, freeze_out=freeze_out, batch_statistics=statistics)
-        with FlopCounterMode(display=False) as counter:
-            list(run(job))
+        counter = FlopCounterMode(display=False)
+        job = make_job("all", epochs=1, freeze_out=freeze_out, batch_statistics=statistics)
+        for event in run(job):
+            if isinstance(event, Started) and event.phase == "train":
+                counter.__enter__()
+            elif isinstance(event, Epoch):
+                counter.__exit__(None, None, None)
         counted.append(counter.get_flop_counts()["Global"][torch.ops.aten.convolution_backward])
     assert counted[1] < 0.75 * counted[0]
 

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from resnet.errors import Refusal
 from tests import local_models
 from tests.hub.local_hub import LocalHub
 from tests.pictures import pictures, tree, zipped
+from tests.waiting import PATIENCE_S
+from train.__main__ import main
 from train.dataset import Dataset
 from train.ingest import ingest
 from train.opening import open_dataset
@@ -121,7 +123,7 @@ def refused(code: str, said: str, name: str, folder: Path, hub: Hub, limits: Lim
     assert sentence.endswith(".") and sentence.isprintable()
 
 
-def test_what_can_not_be_had_is_a_sentence(hub: Any, client: Hub, tmp_path: Path) -> None:
+def test_what_can_not_be_had_is_a_sentence(hub: Any, client: Hub, tmp_path: Path, impatient: None) -> None:
     here = tmp_path / "data"
     for code, said, name in (
         ("hub.no_dataset", "There is no dataset lab/nothing on 127.0.0.1", "lab/nothing"),
@@ -173,14 +175,26 @@ def test_names_that_lead_out_are_known(name: str) -> None:
     assert not _leads_out("train/黄蜂/a b.jpg")
 
 
-def test_the_commands_take_such_a_name(hub: Any, tmp_path: Path) -> None:
+def test_the_commands_take_such_a_name(
+    hub: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Callable[..., tuple[int, str, str]]
+) -> None:
     """Split, then train, as typed in a terminal; nothing but the client's cache is left behind."""
+    monkeypatch.setenv("HF_ENDPOINT", hub.url)
+    code, _, said = command(main, "hf://datasets/lab/nothing")
+    assert code == 2
+    assert said.startswith("There is no dataset lab/nothing") and said.count("\n") == 1
     kept = {key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")}
     environment = {**kept, "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf"), "OMP_NUM_THREADS": "1"}
 
     def run(*words: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "train", *words]
-        return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+        return subprocess.run(
+            [sys.executable, "-m", "train", *words],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+        )
 
     out = tmp_path / "out"
     done = run("split", "hf://datasets/lab/zips", "--out", str(out))
@@ -189,7 +203,4 @@ def test_the_commands_take_such_a_name(hub: Any, tmp_path: Path) -> None:
     done = run("hf://datasets/lab/parts", "--method", "head", "--image-size", "64", "--out", str(tmp_path / "model"))
     assert done.returncode == 0, done.stderr
     assert "hf://datasets/lab/parts" in (tmp_path / "model" / "README.md").read_text()
-    done = run("hf://datasets/lab/nothing")
-    assert done.returncode == 2
-    assert done.stderr.startswith("There is no dataset lab/nothing") and done.stderr.count("\n") == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["hf", "model", "out"]

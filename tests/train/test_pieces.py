@@ -67,9 +67,9 @@ def lent(make_job: Callable[..., Job], tmp_path: Path) -> Callable[..., Job]:
 
 @pytest.fixture(scope="module")
 def whole(shapes: Dataset, tiny: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> list[Event]:
-    """What the undivided run tells; `make_job("all")` on the CPU."""
+    """What the undivided run tells; `make_job("all", batch_size=14)` on the CPU, two epochs of two steps."""
     parts = split(shapes, 0.3)
-    recipe = choose("all", len(parts.train), epochs=2, batch_size=8)
+    recipe = choose("all", len(parts.train), epochs=2, batch_size=14)
     out = tmp_path_factory.mktemp("whole") / "out"
     return list(run(Job(shapes, parts, tiny, recipe, out, None, torch.device("cpu"), "shapes")))
 
@@ -87,17 +87,17 @@ def alike(one: list[Event], other: list[Event]) -> None:
 
 def test_step_by_step_it_ends_with_the_same_weights(whole: list[Event], lent: Callable[..., Job]) -> None:
     lender = Lends()
-    divided = list(run(lent(lender)))
+    divided = list(run(lent(lender, batch_size=14)))
     alike(whole, divided)
     pieces = of_kind(divided, Lent)
-    assert len(pieces) == len(lender.asked) == len(of_kind(whole, Step)) == 8
+    assert len(pieces) == len(lender.asked) == len(of_kind(whole, Step)) == 4
     assert len(of_kind(divided, Paused)) == len(pieces) - 1
 
 
 def test_sizes_that_grow_and_a_teacher(
     make_job: Callable[..., Job], lent: Callable[..., Job], tiny: Checkpoint
 ) -> None:
-    settings: dict[str, Any] = {"start_size": 0.25, "image_size": 128, "epochs": 3, "batch_size": 16}
+    settings: dict[str, Any] = {"start_size": 0.5, "image_size": 64, "epochs": 2, "batch_size": 10}
     undivided, divided = (
         list(run(replace(job, teacher=tiny)))
         for job in (make_job("scratch", **settings), lent(Lends(), "scratch", **settings))
@@ -105,17 +105,17 @@ def test_sizes_that_grow_and_a_teacher(
     alike(undivided, divided)
 
 
-@pytest.mark.parametrize("loans", [3, 5])
+@pytest.mark.parametrize("loans", [1, 3])
 def test_refused_in_the_middle_it_keeps_the_best_and_goes_on(
     loans: int, whole: list[Event], lent: Callable[..., Job]
 ) -> None:
-    job = lent(Lends(loans))
+    job = lent(Lends(loans), batch_size=14)
     events = list(run(job))
     (interrupted,), (finished,) = of_kind(events, Interrupted), of_kind(events, Finished)
     assert interrupted.refusal.code == "loan.busy" and (finished.folder / "model.safetensors").is_file()
-    # Of 28 photos in batches of 8 an epoch has 4 steps.
-    assert [one.why for one in of_kind(events, Fitted)] == (["interrupted"] if loans > 4 else [])
-    assert finished.why == ("interrupted" if loans > 4 else None) and (finished.kept == "baseline" or loans > 4)
+    # Of 28 photos in batches of 14 an epoch has 2 steps.
+    assert [one.why for one in of_kind(events, Fitted)] == (["interrupted"] if loans > 2 else [])
+    assert finished.why == ("interrupted" if loans > 2 else None) and (finished.kept == "baseline" or loans > 2)
     events = list(run(replace(job, lender=Lender(Lends(), BRIEF))))
     assert same(weights(whole), weights(events)) and not of_kind(events, Interrupted)
     assert [one["epoch"] for one in of_kind(events, Fitted)[0].history] == [1, 2]
@@ -149,7 +149,8 @@ def test_a_stop_ends_it_as_it_ends_the_undivided_one(make_job: Callable[..., Job
         return events
 
     undivided, divided = (
-        stopped_in_the_second_epoch(job) for job in (make_job("scratch"), lent(Lends(), "scratch"))
+        stopped_in_the_second_epoch(job)
+        for job in (make_job("scratch", batch_size=14), lent(Lends(), "scratch", batch_size=14))
     )  # fmt: skip
     assert of_kind(divided, Finished)[0].why == "stopped"
     alike(undivided, divided)

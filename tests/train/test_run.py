@@ -21,6 +21,8 @@ from PIL import Image
 
 from resnet.errors import Refusal
 from resnet.preprocess import Preprocess
+from tests.waiting import PATIENCE_S
+from train.__main__ import main
 from train.cache import ROOM, Shelf, Skipped, decode, planned_bytes, smaller
 from train.dataset import Dataset, make_dataset
 from train.drawn import draw
@@ -215,11 +217,16 @@ def test_a_cached_photo_keeps_its_aspect_and_stays_small(width: int, height: int
 def terminal(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     return subprocess.run(
-        [sys.executable, "-m", "train", *words], cwd=cwd, env=environment, capture_output=True, text=True, timeout=900
+        [sys.executable, "-m", "train", *words],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
     )
 
 
-def test_a_zip_to_a_model_in_one_command(tmp_path: Path) -> None:
+def test_a_zip_to_a_model_in_one_command(tmp_path: Path, command: Callable[..., tuple[int, str, str]]) -> None:
     draw(tmp_path / "shapes", per_class=6)
     with zipfile.ZipFile(tmp_path / "shapes.zip", "w") as file:
         for image in sorted((tmp_path / "shapes").rglob("*.png")):
@@ -230,14 +237,14 @@ def test_a_zip_to_a_model_in_one_command(tmp_path: Path) -> None:
         assert words in done.stdout, done.stdout
     assert read_folder(tmp_path / "shapes-head").preprocess.size == 64
     assert "chosen on these" in done.stdout
-    again = terminal("shapes.zip", "--method", "head", cwd=tmp_path)
-    assert again.returncode == 2 and "is not empty" in again.stderr
+    code, _, said = command(main, "shapes.zip", "--method", "head", cwd=tmp_path)
+    assert code == 2 and "is not empty" in said
     (tmp_path / "edits.json").write_text('[{"name": "circle/000.png"}, {"name": "star/001.png", "label": "square"}]')
-    command = ["shapes.zip", "--method", "head", "--views", "1", "--image-size", "64", "--out", "edited"]
-    changed = terminal(*command, "--edits", "edits.json", cwd=tmp_path)
-    assert changed.returncode == 0, changed.stderr
+    words = ["shapes.zip", "--method", "head", "--views", "1", "--image-size", "64", "--out", "edited"]
+    code, changed, said = command(main, *words, "--edits", "edits.json", cwd=tmp_path)
+    assert code == 0, said
     assert [one.name for one in read_edits(tmp_path / "edited/edits.json")] == ["circle/000.png", "star/001.png"]
-    assert sum(map(int, re.findall(r"(\d+) (?:images to learn|kept apart)", changed.stdout))) == 23, changed.stdout
+    assert sum(map(int, re.findall(r"(\d+) (?:images to learn|kept apart)", changed))) == 23, changed
 
 
 @pytest.mark.parametrize(
@@ -258,8 +265,16 @@ def test_a_zip_to_a_model_in_one_command(tmp_path: Path) -> None:
         ([], "DATA"),
     ],
 )
-def test_what_is_wrong_is_said_in_a_sentence(tmp_path: Path, words: list[str], said: str) -> None:
+def test_what_is_wrong_is_said_in_a_sentence(
+    tmp_path: Path, words: list[str], said: str, command: Callable[..., tuple[int, str, str]]
+) -> None:
     if words[:1] != ["."]:
         draw(tmp_path / "shapes", per_class=3)
-    done = terminal(*words, cwd=tmp_path)
-    assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr
+    code, _, told = command(main, *words, cwd=tmp_path)
+    assert code == 2 and said in told and "Traceback" not in told
+
+
+def test_what_is_wrong_is_said_by_a_process_too(tmp_path: Path) -> None:
+    done = terminal("nothing.zip", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "There is no nothing.zip" in done.stderr and done.stderr.count("\n") == 1

@@ -120,7 +120,14 @@ def test_a_teacher_of_the_same_classes_answers_itself_and_another_gets_a_head() 
 
 @pytest.mark.parametrize("method", ["all", "scratch"])
 def test_a_run_with_a_teacher(method: str, make_job: Callable[..., Job], tmp_path: Path) -> None:
-    settings = {"epochs": 3, "teacher_weight": 0.0, "feature_weight": 1.0, "learning_rate": 1e-3, "mixup": 0.0}
+    settings = {
+        "epochs": 3,
+        "batch_size": 14,
+        "teacher_weight": 0.0,
+        "feature_weight": 1.0,
+        "learning_rate": 1e-3,
+        "mixup": 0.0,
+    }
     state = tmp_path / "state"
     job = replace(make_job(method, state=state, **settings), teacher=blocks())
     events: list[Event] = []

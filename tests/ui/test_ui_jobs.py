@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from resnet.errors import Refusal
+from tests import waiting
 from ui import jobs as module
 from ui.jobs import Interrupted, Jobs, Stop, View, Work
 
@@ -39,20 +39,21 @@ def holding(gate: threading.Event) -> Work:
 
 
 def until(jobs: Jobs, key: str, condition: Callable[[View], bool]) -> View:
-    for _ in range(1000):
+    def look() -> View | None:
         view = jobs.look(key)
         assert view is not None
-        if condition(view):
-            return view
-        time.sleep(0.01)
-    raise AssertionError(view)
+        return view if condition(view) else None
+
+    found = waiting.until(look, lambda: jobs.look(key))
+    assert found
+    return found
 
 
 def test_a_job_tells_what_happens_and_ends() -> None:
     jobs = Jobs()
     view = until(jobs, jobs.start(counting(3)), lambda view: view.ended)
     assert (view.state, view.events, view.refusal) == ("done", (0, 1, 2), None)
-    assert 0 < view.seconds < 10
+    assert view.seconds > 0
 
 
 def test_one_runs_at_a_time_and_the_others_know_their_place() -> None:
@@ -159,11 +160,7 @@ def test_what_is_forgotten_leaves_nothing(tmp_path: Path, when: str) -> None:
     if when != "waiting":
         until(jobs, key, lambda view: view.state == when)
     jobs.forget(key)
-    for _ in range(500):
-        if jobs.look(key) is None and not folder.exists():
-            break
-        time.sleep(0.01)
-    assert jobs.look(key) is None and not folder.exists()
+    waiting.until(lambda: jobs.look(key) is None and not folder.exists())
     gate.set()
     until(jobs, jobs.start(counting(1)), lambda view: view.state == "done")
 
@@ -184,7 +181,7 @@ def test_many_look_while_it_works() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(waiting.PATIENCE_S)
     assert len(seen) == 4 and all(sizes == sorted(sizes) for sizes in seen)
     view = jobs.look(key)
     assert view and len(view.events) == 2000

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
+from tests.waiting import PATIENCE_S, until
 from train.drawn import draw
 from train.edits import Edit
 from train.events import Seen
@@ -56,7 +56,7 @@ def test_a_visit_with_a_job_stays_until_an_hour_after_the_job(visits: Visits, no
     gate = threading.Event()
 
     def work(stop: Stop) -> Iterator[str]:
-        gate.wait(10)
+        gate.wait(PATIENCE_S)
         yield "done"
 
     visit = visits.open(None)
@@ -65,8 +65,7 @@ def test_a_visit_with_a_job_stays_until_an_hour_after_the_job(visits: Visits, no
     now[0] += 10_000
     assert visits.find(visit.key) is visit
     gate.set()
-    while not (view := visits.jobs.look(job)) or not view.ended:
-        time.sleep(0.01)
+    until(lambda: (view := visits.jobs.look(job)) and view.ended)
     now[0] += 3500
     assert visits.find(visit.key) is visit, "a closed laptop finds its result"
     now[0] += 200
@@ -79,20 +78,15 @@ def test_closing_stops_jobs_and_leaves_nothing(visits: Visits) -> None:
 
     def work(stop: Stop) -> Iterator[str]:
         began.set()
-        while not stop():
-            time.sleep(0.01)
-            yield "on"
+        until(stop)
+        yield "on"
 
     visit = visits.open(None)
     job = visits.jobs.start(work, visit.new_folder("run"))
     visit.runs = (Run(job, 1, "flowers", "head", None, "mine", 10),)
-    assert began.wait(10)
+    assert began.wait(PATIENCE_S)
     visits.close(visit.key)
-    for _ in range(500):
-        if visits.jobs.look(job) is None:
-            break
-        time.sleep(0.01)
-    assert visits.jobs.look(job) is None and not visit.folder.exists()
+    until(lambda: visits.jobs.look(job) is None and not visit.folder.exists())
     visits.close(visit.key)
     visits.close(None)
 

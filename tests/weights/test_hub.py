@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import shutil
@@ -209,7 +208,7 @@ def test_a_flipped_byte_is_caught_whichever_file_it_hits(
 
 
 @pytest.mark.parametrize("name", [WEIGHTS, "config.json"])
-def test_a_connection_that_drops_is_resumed(client: Hub, hub: Any, name: str) -> None:
+def test_a_connection_that_drops_is_resumed(client: Hub, hub: Any, name: str, impatient: None) -> None:
     listing = client.resolve("lab/timm")
     hub.fault("drop", times=1)
     path = client.fetch(listing, name)
@@ -218,10 +217,8 @@ def test_a_connection_that_drops_is_resumed(client: Hub, hub: Any, name: str) ->
 
 
 def test_a_connection_that_drops_for_good_is_said_to_be_so(
-    client: Hub, hub: Any, refused: Any, monkeypatch: pytest.MonkeyPatch
+    client: Hub, hub: Any, refused: Any, impatient: None
 ) -> None:
-    client_module = importlib.import_module("huggingface_hub.file_download")
-    monkeypatch.setattr(client_module.time, "sleep", lambda seconds: None)  # between its five attempts
     listing = client.resolve("lab/timm")
     hub.fault("drop")
     assert "arrived incomplete" in str(refused("hub.truncated", client.fetch, listing, "config.json"))
@@ -287,7 +284,7 @@ def test_progress_runs_over_all_shards(client: Hub, repositories: Path, tmp_path
     assert checkpoint.label_names == ("daisy", "tulip", "none")
 
 
-def test_progress_grows_across_a_connection_that_dropped(client: Hub, hub: Any) -> None:
+def test_progress_grows_across_a_connection_that_dropped(client: Hub, hub: Any, impatient: None) -> None:
     listing = client.resolve("lab/timm")
     hub.fault("drop", times=1)
     done: list[int] = []

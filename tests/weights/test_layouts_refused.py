@@ -6,8 +6,8 @@ import copy
 import json
 import math
 import random
-import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from resnet.config import ResNetConfig
 from resnet.errors import Refusal
+from tests.effort import at_once
 from tests.weights.test_layouts import HF, THREE
 from weights import layouts
 from weights.checkpoint import Checkpoint, read_folder, to_config
@@ -139,10 +140,8 @@ def _nested(depth: int) -> Any:
     ids=lambda change: str(change)[:60],
 )
 def test_a_hostile_config_ends_in_a_sentence_at_once(change: dict[str, Any]) -> None:
-    began = time.perf_counter()
     with pytest.raises(Refusal) as caught:
-        layouts.describe("it", {**THREE, **change})
-    assert time.perf_counter() - began < 2
+        at_once(lambda: layouts.describe("it", {**THREE, **change}))
     assert len(str(caught.value)) < 1200
     assert str(caught.value).isprintable()
 
@@ -241,9 +240,8 @@ def test_mutated_configs_are_read_or_refused_and_nothing_else() -> None:
             x is not None and not isinstance(x, dict) for x in (preprocessor, indices)
         ):
             continue  # `read_json` sees to that
-        began = time.perf_counter()
         try:
-            described = layouts.describe("it", config, preprocessor, indices)
+            described = at_once(partial(layouts.describe, "it", config, preprocessor, indices))
         except Refusal as refusal:
             outcomes["refused"] += 1
             assert len(str(refusal)) < 1200, config
@@ -262,7 +260,6 @@ def test_mutated_configs_are_read_or_refused_and_nothing_else() -> None:
             again = layouts.describe("it", json.loads(json.dumps(to_config(written))))
             assert (again.config, again.label_names) == (described.config, described.label_names)
             json.dumps(written.facts())
-        assert time.perf_counter() - began < 2, config
     assert min(outcomes.values()) > 500, outcomes
 
 

@@ -19,31 +19,41 @@ from resnet.classifier import NoneOfThese
 from resnet.config import ResNetConfig
 from resnet.network import ResNet
 from resnet.preprocess import Preprocess
+from tests.waiting import PATIENCE_S
 from weights.checkpoint import PREDICT, Checkpoint, read_folder, write_folder
 
 LABELS = ("daisy", "蒲公英", "<rose>")
-#: Answers for all classes of photos, by the very functions that the file runs when it is called.
+#: Answers for all classes of photos, by the very functions that the file of each folder runs when it is called.
 ASK = """
-import json, sys
-sys.path[:] = [path for path in sys.path if "site-packages" in path or "lib/python" in path] + [sys.argv[1]]
-import predict
-model = predict.network()
-answers = {photo: predict.probabilities(model, photo) for photo in sys.argv[2:]}
+import importlib.util, json, sys
+from pathlib import Path
+folders, photos = json.loads(sys.argv[1])
+sys.path[:] = [path for path in sys.path if "site-packages" in path or "lib/python" in path]
+answers = {}
+for folder in folders:
+    spec = importlib.util.spec_from_file_location("predict", Path(folder) / "predict.py")
+    predict = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(predict)
+    model = predict.network()
+    answers[folder] = {photo: predict.probabilities(model, photo) for photo in photos}
 ours = [name for name in sys.modules if name.split(".")[0] in ("resnet", "weights", "train", "timm", "huggingface_hub")]
 print(json.dumps({"answers": answers, "ours": ours}))
 """
-CONFIGS = [
-    (ResNetConfig("basic", (1, 2, 1, 1), num_classes=3), Preprocess(64)),
-    (ResNetConfig("bottleneck", (1, 1, 2, 1), num_classes=3, stride_in_1x1=True), Preprocess(65, "bicubic", 0.95)),
-    (
+CONFIGS = {
+    "basic": (ResNetConfig("basic", (1, 2, 1, 1), num_classes=3), Preprocess(64)),
+    "strides-as-in-the-paper": (
+        ResNetConfig("bottleneck", (1, 1, 2, 1), num_classes=3, stride_in_1x1=True),
+        Preprocess(65, "bicubic", 0.95),
+    ),
+    "groups": (
         ResNetConfig("bottleneck", (1, 1, 1, 1), groups=32, width_per_group=4, num_classes=3),
         Preprocess(64, "lanczos", 1.0, "squash", (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)),
     ),
-    (
+    "wide": (
         ResNetConfig("bottleneck", (1, 1, 1, 1), width_per_group=128, num_classes=3),
         Preprocess(63, "nearest", 0.9, "center_floor"),
     ),
-]
+}
 
 
 def _checkpoint(train: Any, config: ResNetConfig, preprocess: Preprocess) -> Checkpoint:
@@ -85,11 +95,27 @@ def photos(tmp_path_factory: pytest.TempPathFactory, a_photo: Image.Image) -> li
     return sorted(map(str, folder.iterdir()))
 
 
-def _ask(folder: Path, photos: list[str]) -> dict[str, dict[str, float]]:
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory, train: Any) -> dict[str, Path]:
+    """Each of `CONFIGS` as it is saved, in one file and in shards."""
+    root = tmp_path_factory.mktemp("models")
+    found = {}
+    for name, (config, preprocess) in CONFIGS.items():
+        for kind, shard_bytes in (("one-file", None), ("shards", 4_000_000)):
+            found[f"{kind}-{name}"] = folder = root / f"{kind}-{name}"
+            write_folder(_checkpoint(train, config, preprocess), folder, shard_bytes=shard_bytes)
+            assert (len(list(folder.glob("*.safetensors"))) > 1) == bool(shard_bytes)
+    return found
+
+
+@pytest.fixture(scope="module")
+def answers(folders: dict[str, Path], photos: list[str]) -> dict[str, dict[str, dict[str, float]]]:
+    """Folder -> photo -> class -> probability, all of them by one process."""
+    asked = json.dumps([list(map(str, folders.values())), photos])
     done = subprocess.run(
-        [sys.executable, "-c", ASK, str(folder), *photos],
-        cwd=folder.parent, env={**os.environ, "PYTHONPATH": "", "PYTHONDONTWRITEBYTECODE": "1"},
-        capture_output=True, text=True, timeout=300, check=False,
+        [sys.executable, "-c", ASK, asked],
+        cwd=Path(photos[0]).parent, env={**os.environ, "PYTHONPATH": "", "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True, text=True, timeout=PATIENCE_S, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
@@ -97,31 +123,30 @@ def _ask(folder: Path, photos: list[str]) -> dict[str, dict[str, float]]:
     return dict(said["answers"])
 
 
-@pytest.mark.parametrize(("config", "preprocess"), CONFIGS, ids=["basic", "strides-as-in-the-paper", "groups", "wide"])
-@pytest.mark.parametrize("shard_bytes", [None, 4_000_000], ids=["one-file", "shards"])
+@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("kind", ["one-file", "shards"])
 def test_a_folder_alone_gives_the_pages_probabilities(
-    tmp_path: Path, train: Any, photos: list[str], config: ResNetConfig, preprocess: Preprocess, shard_bytes: int | None
+    name: str, kind: str, photos: list[str], folders: dict[str, Path], answers: dict[str, dict[str, dict[str, float]]]
 ) -> None:
-    write_folder(_checkpoint(train, config, preprocess), tmp_path / "model", shard_bytes=shard_bytes)
-    assert (len(list((tmp_path / "model").glob("*.safetensors"))) > 1) == bool(shard_bytes)
-    answers = _ask(tmp_path / "model", photos)
-    rows = read_folder(tmp_path / "model").classifier("cpu").predict(photos, top_k=3)
+    folder = folders[f"{kind}-{name}"]
+    told = answers[str(folder)]
+    rows = read_folder(folder).classifier("cpu").predict(photos, top_k=3)
     assert len({row.predictions[0].label for row in rows}) > 1 or len({row.predictions[0] for row in rows}) > 5
     for row in rows:
         assert row.refusal is None, row.refusal
-        assert list(answers[row.name]) == [one.label for one in row.predictions], row.name
+        assert list(told[row.name]) == [one.label for one in row.predictions], row.name
         for one in row.predictions:
-            assert answers[row.name][one.label] == pytest.approx(one.probability, abs=2e-5), row.name
+            assert told[row.name][one.label] == pytest.approx(one.probability, abs=2e-5), row.name
 
 
-def test_called_it_names_photos_one_a_line(tmp_path: Path, train: Any, photos: list[str]) -> None:
-    write_folder(_checkpoint(train, *CONFIGS[0]), tmp_path / "model")
+def test_called_it_names_photos_one_a_line(folders: dict[str, Path], photos: list[str]) -> None:
+    folder = folders["one-file-basic"]
     done = subprocess.run(
         [sys.executable, "predict.py", *photos[:3]],
-        cwd=tmp_path / "model", env={**os.environ, "PYTHONUTF8": "1"}, capture_output=True, timeout=300, check=True,
+        cwd=folder, env={**os.environ, "PYTHONUTF8": "1"}, capture_output=True, timeout=PATIENCE_S, check=True,
     )  # fmt: skip
     lines = done.stdout.decode().splitlines()
-    rows = read_folder(tmp_path / "model").classifier("cpu").predict(photos[:3], top_k=3)
+    rows = read_folder(folder).classifier("cpu").predict(photos[:3], top_k=3)
     assert lines == [
         f"{row.name}: " + ", ".join(f"{one.label} {100 * one.probability:.1f} %" for one in row.predictions)
         for row in rows

@@ -24,7 +24,9 @@ from resnet.classifier import NoneOfThese
 from resnet.config import ResNetConfig
 from resnet.network import ResNet
 from resnet.preprocess import Preprocess
+from resnet.rows import to_json
 from tests.hub.local_hub import LocalHub
+from tests.waiting import PATIENCE_S
 from weights.__main__ import main
 from weights.catalog import SHIPPED
 from weights.checkpoint import Checkpoint, read_folder, write_folder
@@ -179,7 +181,7 @@ def test_it_loads_from_there_with_the_same_logits(
         **os.environ, "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home"), "HF_TOKEN": TOKEN,
         "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1",
     }  # fmt: skip
-    subprocess.run([sys.executable, "-c", script], env=environment, check=True, timeout=300)
+    subprocess.run([sys.executable, "-c", script], env=environment, check=True, timeout=PATIENCE_S)
     theirs, names = torch.load(tmp_path / "theirs.pt", weights_only=True)
     assert torch.allclose(theirs, logits, atol=1e-5), (theirs - logits).abs().max()
     assert names == ["daisy", "tulip", "none"]
@@ -197,7 +199,9 @@ def test_shards_become_the_one_file_that_timm_reads(hub: Any, tmp_path: Path) ->
 # -- in a terminal -----------------------------------------------------------------------------------------------------
 
 
-def test_from_a_shell_and_back_by_its_name(hub: Any, saved: Path, tmp_path: Path, a_photo: Image.Image) -> None:
+def test_from_a_shell_and_back_by_its_name(
+    hub: Any, saved: Path, tmp_path: Path, a_photo: Image.Image, monkeypatch: pytest.MonkeyPatch, command: Any
+) -> None:
     a_photo.save(tmp_path / "photo.png")
     environment = {
         **os.environ, "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home"), "HF_TOKEN": TOKEN,
@@ -207,7 +211,7 @@ def test_from_a_shell_and_back_by_its_name(hub: Any, saved: Path, tmp_path: Path
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", *arguments],
-            cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False,
+            cwd=ROOT, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False,
         )  # fmt: skip
 
     done = run("weights", "publish", str(saved), "tester/flowers")
@@ -220,16 +224,16 @@ def test_from_a_shell_and_back_by_its_name(hub: Any, saved: Path, tmp_path: Path
         ],
     ), done.stderr
     assert TOKEN not in done.stdout + done.stderr
-    answers = [
-        json.loads(run("resnet", "classify", "--json", "--model", name, str(tmp_path / "photo.png")).stdout)
-        for name in ("tester/flowers", str(saved))
-    ]
-    assert answers[0]["predictions"] == answers[1]["predictions"]
+    named = json.loads(
+        run("resnet", "classify", "--json", "--model", "tester/flowers", str(tmp_path / "photo.png")).stdout
+    )
+    (row,) = read_folder(saved).classifier("cpu").predict([tmp_path / "photo.png"])
+    assert named["predictions"] == to_json(row)["predictions"]
     for path in (tmp_path / "home").rglob("*"):
         assert not path.is_file() or TOKEN.encode() not in path.read_bytes(), path
-    again = run("weights", "publish", str(saved), "tester/flowers", "--public")
-    assert (again.returncode, again.stdout) == (1, "")
-    assert again.stderr == f"There is a model tester/flowers on {hub.url[7:]} already; choose another name.\n"
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    again = command(main, "publish", str(saved), "tester/flowers", "--public")
+    assert again == (1, "", f"There is a model tester/flowers on {hub.url[7:]} already; choose another name.\n")
 
 
 def test_the_token_is_the_environments_and_public_is_asked_for(
@@ -339,11 +343,9 @@ def test_the_hubs_own_reason_is_said_in_one_sentence(hub: Any, saved: Path, refu
      ("expired", "publish.token")],
 )  # fmt: skip
 def test_what_fails_in_the_middle_leaves_nothing(
-    hub: Any, saved: Path, fault: str, code: str, refused: Any, monkeypatch: pytest.MonkeyPatch
+    hub: Any, saved: Path, fault: str, code: str, refused: Any, impatient: None
 ) -> None:
     """The repository was created; the fault is of a request about it, most of them of the first."""
-    # The client tries again where a server fails; that is its patience, not ours to wait for.
-    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
     hub.fault(fault, "tester/flowers")
     refused(code, publish, saved, "tester/flowers", token=TOKEN)
     hub.clear()
@@ -371,15 +373,14 @@ def test_no_hub_at_all_is_said(saved: Path, hub: Any, refused: Any) -> None:
     refused("publish.lost", publish, saved, "tester/flowers", token=TOKEN, endpoint="http://127.0.0.1:9")
 
 
-def test_what_can_not_be_removed_is_said(hub: Any, saved: Path, refused: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weights.publish.time, "sleep", lambda seconds: None)
+def test_what_can_not_be_removed_is_said(hub: Any, saved: Path, refused: Any, impatient: None) -> None:
     hub.fault("lost", "tester/flowers")
     hub.fault("stuck", "tester/flowers")
     assert "tester/flowers" in str(refused("publish.left", publish, saved, "tester/flowers", token=TOKEN))
     assert _published(hub, "tester/flowers") == {}
 
 
-def test_a_removal_is_tried_again(hub: Any, saved: Path, refused: Any) -> None:
+def test_a_removal_is_tried_again(hub: Any, saved: Path, refused: Any, impatient: None) -> None:
     hub.fault("lost", "tester/flowers")
     hub.fault("stuck", "tester/flowers", times=1)
     refused("publish.lost", publish, saved, "tester/flowers", token=TOKEN)

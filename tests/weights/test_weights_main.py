@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.waiting import PATIENCE_S
 from weights.__main__ import main
 from weights.catalog import CATALOG, entries
 
@@ -140,20 +141,20 @@ def test_from_a_shell_the_environment_says_where(hub: Any, tmp_path: Path) -> No
         "HF_ENDPOINT": hub.url,
         "HF_HOME": str(tmp_path / "home"),
     }
-    for command in (["fetch", "lab/timm"], ["show", "lab/nothing"]):
-        process = subprocess.run(
-            [sys.executable, "-m", "weights", *command],
-            cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False,
-        )  # fmt: skip
-        if command[0] == "fetch":
-            assert (process.returncode, process.stderr) == (0, "")
-            folder = Path(process.stdout.strip())
-            assert folder.is_relative_to((tmp_path / "home").resolve())
-            assert (folder / "model.safetensors").is_file()
-        else:
-            assert (process.returncode, process.stdout) == (1, "")
-            assert process.stderr.startswith("There is no model lab/nothing on 127.0.0.1")
-            assert len(process.stderr.splitlines()) == 1
+    process = subprocess.run(
+        [sys.executable, "-m", "weights", "fetch", "lab/timm"],
+        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False,
+    )  # fmt: skip
+    assert (process.returncode, process.stderr) == (0, "")
+    folder = Path(process.stdout.strip())
+    assert folder.is_relative_to((tmp_path / "home").resolve())
+    assert (folder / "model.safetensors").is_file()
+
+
+def test_what_is_not_there_is_a_line(run: Any) -> None:
+    code, out, err = run("show", "lab/nothing")
+    assert (code, out) == (1, "")
+    assert err.startswith("There is no model lab/nothing on 127.0.0.1") and len(err.splitlines()) == 1
 
 
 def test_a_process_of_its_own_asks_no_more_than_it_says(hub: Any, tmp_path: Path) -> None:
@@ -165,7 +166,7 @@ def test_a_process_of_its_own_asks_no_more_than_it_says(hub: Any, tmp_path: Path
         hub.clear()
         command = [sys.executable, "-m", "weights", "show", name, "--json"]
         done = subprocess.run(
-            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=True
+            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=True
         )
         return json.loads(done.stdout)
 

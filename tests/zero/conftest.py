@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.waiting import PATIENCE_S
 from tests.zero.device_api import DeviceApi
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -66,7 +67,7 @@ def started_space(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Space]:
         finally:
             assert process.stdin is not None
             process.stdin.close()
-            process.wait(300)
+            process.wait(PATIENCE_S)
             api.close()
 
 
