@@ -14,6 +14,9 @@ import pytest
 # Threads of torch that wait for each other would spin, which takes the cores from whoever else has work on them.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
+# A power cut is what no test can tell of, and each of hundreds of saved states would wait for the disk.
+os.fsync = lambda fd: None
+
 # Several workers of pytest-xdist share the cores; so do the processes that their tests start.
 if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // int(workers))))

@@ -457,12 +457,19 @@ def choose_model(page: Page, name: str) -> None:
     """
     field = page.locator("#model input")
     for _ in range(3):
-        field.click()
+        open_list(page, "model")
         field.fill(name)
         field.press("Tab")
+        expect(page.get_by_role("option")).to_have_count(0)
         if field.input_value().startswith(name):
             return
     raise AssertionError(f"{name} was typed three times, and the page shows {field.input_value()!r}")
+
+
+def open_list(page: Page, field: str) -> None:
+    """Click on a field and see its list, as a person does; what is typed sooner may leave the list open for good."""
+    page.locator(f"#{field} input").click()
+    expect(page.get_by_role("option").first).to_be_visible()
 
 
 def choose_photo(page: Page, path: Path) -> None:

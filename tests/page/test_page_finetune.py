@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.page.conftest import Site
+from tests.page.conftest import Site, open_list
 from train.drawn import draw
 from weights.checkpoint import read_folder
 
@@ -49,9 +49,12 @@ def open_tab(page: Page) -> None:
 
 def settings(page: Page, method: str, minutes: int = 1, base: str = "imagenet/base") -> None:
     """Of a run; its base is a small network, unless another is named."""
+    open_list(page, "base")
     page.locator("#base input").fill(base)
-    page.locator("#base input").press("Tab")
-    page.locator("#transfer input").click()
+    page.locator("#base input").press("Enter")
+    expect(page.get_by_role("option")).to_have_count(0)
+    expect(page.locator("#base input")).to_have_value(base)
+    open_list(page, "transfer")
     page.get_by_role("option", name=method).click()
     expect(page.get_by_role("option")).to_have_count(0)  # a list that closes may lie over what comes next
     field = page.locator("#minutes input[type=number]")

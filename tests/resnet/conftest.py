@@ -38,7 +38,8 @@ def random_state() -> Callable[[nn.Module, int], State]:
             elif len(shape) == 1:
                 state[key] = torch.randn(shape, generator=generator) * 0.2
             else:
-                state[key] = torch.randn(shape, generator=generator) * (2 / shape[1:].numel()) ** 0.5
+                wide = (24 / shape[1:].numel()) ** 0.5  # uniform, of He's variance: drawn three times as fast as normal
+                state[key] = (torch.rand(shape, generator=generator) - 0.5).mul_(wide)
         return state
 
     return make

@@ -73,7 +73,7 @@ def test_it_is_what_hooks_on_torchvisions_network_give(
 ) -> None:
     ours, theirs = pair
     different = []
-    for class_index in range(CLASSES):
+    for class_index in (0, 2, 4):
         expected = _by_hooks(theirs, batch, class_index, stage)
         heat = grad_cam(ours, batch, class_index, stage)
         assert heat.dtype == np.float32 and heat.shape == ((2, 2, 3) if stage == "layer4" else (2, 4, 6))

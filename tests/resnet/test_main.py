@@ -94,12 +94,6 @@ def test_json_lines_of_a_folder_a_zip_and_a_file(album: Path, flowers: Classifie
     assert done.stderr == "2 of 9 could not be classified.\n", "and no progress bar where nobody watches"
 
 
-def test_nothing_goes_wrong_quietly(album: Path) -> None:
-    done = _run(album / "a.png", "--json")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert len(_rows(done.stdout)) == 1
-
-
 def test_a_line_is_printed_as_soon_as_it_is_known(album: Path, tmp_path: Path) -> None:
     """Behind the first photo stands one that does not end until the first line has been read."""
     slow = tmp_path / "slow.jpg"
@@ -122,11 +116,14 @@ def test_a_line_is_printed_as_soon_as_it_is_known(album: Path, tmp_path: Path) -
 
 def test_a_reader_that_leaves_early_is_no_error(album: Path, tmp_path: Path) -> None:
     """As ``| head -1`` does, also with a table."""
-    for more in ([], ["--csv", str(tmp_path / "table.csv")]):
-        process = subprocess.Popen(
-            [*CLASSIFY, *[str(album / "a.png")] * 60, "--json", "--batch-size", "1", *more],
+    processes = [
+        subprocess.Popen(
+            [*CLASSIFY, *[str(album / "a.png")] * 30, "--json", "--batch-size", "1", *more],
             cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
+        )
+        for more in ([], ["--csv", str(tmp_path / "table.csv")])
+    ]  # fmt: skip
+    for process in processes:
         assert process.stdout and process.stderr
         assert json.loads(process.stdout.readline())["path"] == str(album / "a.png")
         process.stdout.close()
@@ -194,7 +191,7 @@ def test_lines_for_people(album: Path, capsys: pytest.CaptureFixture[str], flowe
     assert err == "1 of 2 could not be classified.\n"
 
 
-@pytest.mark.parametrize("batch_size", [1, 2, 5, 32])
+@pytest.mark.parametrize("batch_size", [1, 5, 32])
 def test_the_batch_size_changes_nothing(
     album: Path, capsys: pytest.CaptureFixture[str], batch_size: int, flowers: Classifier
 ) -> None:

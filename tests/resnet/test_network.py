@@ -18,7 +18,7 @@ from resnet.network import BasicBlock, Bottleneck, ResNet
 IN_TORCHVISION = [name for name in VARIANTS if hasattr(torchvision.models, name)]
 IN_TIMM = [name for name in VARIANTS if timm.is_model(name)]
 #: At 224 pixels more than this many weights take too long for a test.
-LIGHT = 45_000_000
+LIGHT = 26_000_000
 
 
 def _meta(build: Callable[..., nn.Module], *args: Any, **settings: Any) -> nn.Module:
@@ -54,7 +54,7 @@ def _assert_same_logits(ours: nn.Module, theirs: nn.Module, sizes: list[tuple[in
 
 
 def _sizes(config: ResNetConfig) -> list[tuple[int, int]]:
-    return [(97, 129), (224, 224) if config.num_parameters < LIGHT else (64, 64)]
+    return [(97, 129), (64, 64)] if config.num_parameters < LIGHT else [(65, 97)]
 
 
 def test_nothing_is_left_out() -> None:
@@ -75,7 +75,7 @@ def test_same_logits_as_torchvision_and_timm(variant: tuple[str, ResNet, dict[st
         _assert_same_logits(ours, _load(theirs, state), _sizes(ours.config))
 
 
-@pytest.mark.parametrize("name", ["resnet50", "resnet101", "resnext50_32x4d"])
+@pytest.mark.parametrize("name", ["resnet50", "resnext50_32x4d"])
 def test_v1_is_torchvision_with_the_stride_in_the_first_1x1(name: str, random_state: Any) -> None:
     config = dataclasses.replace(VARIANTS[name], stride_in_1x1=True)
     theirs = _meta(getattr(torchvision.models, name))

@@ -58,8 +58,11 @@ def test_shapes_and_parameters_are_torchvisions(name: str, size: tuple[int, int]
             assert (one.kernel, one.stride, one.groups) == (module.kernel_size[0], module.stride[0], module.groups)
 
 
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("name", VARIANTS)
+#: One of each kind; what differs between the others is data, whose totals are torchvision's below.
+COUNTED = ("resnet18", "resnet50", "resnext50_32x4d", "wide_resnet50_2")
+
+
+@pytest.mark.parametrize(("name", "size"), [*((name, SIZES[-1]) for name in COUNTED), ("resnet50", SIZES[0])])
 def test_macs_are_fvcores(name: str, size: tuple[int, int]) -> None:
     fvcore = pytest.importorskip("fvcore.nn")
     with warnings.catch_warnings():
