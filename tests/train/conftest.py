@@ -33,10 +33,10 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 @pytest.fixture(scope="session")
 def tiny() -> Checkpoint:
-    """A base of four blocks for photos of 64 pixels, with weights of no training."""
+    """A base of four blocks for photos of 32 pixels, with weights of no training."""
     torch.manual_seed(7)
     config = ResNetConfig("basic", (1, 1, 1, 1), include_top=False)
-    preprocess = Preprocess(size=64)
+    preprocess = Preprocess(size=32)
     return Checkpoint(config, ResNet(config).state_dict(), preprocess, (), license="mit", source=Source("tiny"))
 
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 import tempfile
 import zlib
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 
+import train.run
 from resnet.config import ResNetConfig
 from resnet.network import ResNet
 from resnet.preprocess import Preprocess
+from train import fit, plan, reading
 from train.distributed import processes
 from train.drawn import draw
 from train.events import Fitted, Step
@@ -24,6 +28,9 @@ from train.recipe import choose
 from train.run import run
 from train.split import split
 from weights.checkpoint import Checkpoint, Source
+
+#: Who looks at the time.
+CLOCKED = (fit, plan, reading, train.run)
 
 
 def small_job(data: Path, out: Path, state: Path | None, method: Method = "all", **settings: Any) -> Job:
@@ -38,9 +45,18 @@ def small_job(data: Path, out: Path, state: Path | None, method: Method = "all",
     return Job(dataset, parts, base, recipe, out, state, torch.device("cpu"))
 
 
+def clock(seconds: float) -> Any:
+    """Stands in for the module `time`: each look at it takes so long, whatever else the machine does."""
+    ticks = itertools.count(1)
+    return SimpleNamespace(monotonic=lambda: seconds * next(ticks))
+
+
 def main(out: Path, state: Path, method: Method = "all", **settings: Any) -> None:
     """Train; of several processes the first speaks, and waits after each step for a line or the end of its input."""
     with processes() as rank, tempfile.TemporaryDirectory() as folder:
+        own = clock(0.5 + 0.1 * rank)  # no two machines' are alike
+        for module in CLOCKED:
+            module.time = own  # type: ignore[attr-defined]
         for event in run(small_job(Path(folder), out, state, method, **settings)):
             if isinstance(event, Step) and rank == 0:
                 say("step", event.epoch, event.progress, event.loss)

@@ -52,6 +52,6 @@ def test_two_processes_learn_as_one(tmp_path: Path) -> None:
 
 def test_two_processes_agree_on_the_end(tmp_path: Path) -> None:
     """With statistics of their own shares and clocks of their own, they still take every turn together."""
-    settings = {"epochs": None, "minutes": 0.15, "patience": 1, "learning_rate": 0.05}
+    settings = {"epochs": None, "minutes": 0.5, "patience": 3, "learning_rate": 0.05}
     losses, weights = torchrun(tmp_path, "scratch", json.dumps(settings))
     assert losses and all(value.isfinite().all() for value in weights.values())

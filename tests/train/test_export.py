@@ -40,7 +40,7 @@ def test_the_outputs_are_pytorchs_for_any_batch(folder: Path, capsys: pytest.Cap
     session = onnxruntime.InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])
     network = read_folder(folder).network()
     for count in (1, 5):
-        batch = torch.randn(count, 3, 64, 64, generator=torch.Generator().manual_seed(count))
+        batch = torch.randn(count, 3, 32, 32, generator=torch.Generator().manual_seed(count))
         with torch.no_grad():
             ours = network(batch).numpy()
         np.testing.assert_allclose(session.run(["logits"], {"image": batch.numpy()})[0], ours, atol=1e-4)

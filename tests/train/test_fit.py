@@ -12,7 +12,6 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,13 +19,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-import train.run
 from resnet.errors import Refusal
 from resnet.network import ResNet
 from tests.disks import mounted
 from tests.train import killed
 from tests.waiting import PATIENCE_S
-from train import fit, plan, reading
 from train.events import Baseline, BatchHalved, Epoch, Event, Finished, Fitted, Started, Step
 from train.job import Job
 from train.methods import METHODS
@@ -179,9 +176,8 @@ def test_stopped_before_anything_was_learnt_the_baseline_is_the_model(make_job: 
 
 def test_a_time_budget_is_kept(make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch) -> None:
     """On a clock of which each look takes half a second; `bench.budget` is in earnest."""
-    ticks = itertools.count(1)
-    clock = SimpleNamespace(monotonic=lambda: next(ticks) / 2)
-    for module in (fit, plan, reading, train.run):
+    clock = killed.clock(0.5)
+    for module in killed.CLOCKED:
         monkeypatch.setattr(module, "time", clock)
     minutes = 1.0
     events = list(run(make_job("all", epochs=None, minutes=minutes, patience=10_000)))
