@@ -59,8 +59,8 @@ QUIET_ONCE_LEFT = """addEventListener('pagehide', () => {
 });"""
 #: A request that the page's own script ended, as Gradio's client does with its open streams; said late at times.
 ENDED = re.compile(r"AbortError: signal is aborted|AbortError: BodyStreamBuffer was aborted|The user aborted a request")
-#: After so long without an answer from the Hub the page says so.
-SILENCE_S = 3
+#: After so long without an answer from the Hub the page says so; long enough for a Hub that shares two busy cores.
+SILENCE_S = 12
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 NO_CHROMIUM = (
     "Chromium is absent, so the page is not tested: `apt install chromium` or `.venv/bin/playwright install chromium`, "
@@ -460,7 +460,6 @@ def choose_model(page: Page, name: str) -> None:
         open_list(page, "model")
         field.fill(name)
         field.press("Tab")
-        expect(page.get_by_role("option")).to_have_count(0)
         if field.input_value().startswith(name):
             return
     raise AssertionError(f"{name} was typed three times, and the page shows {field.input_value()!r}")
