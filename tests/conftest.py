@@ -24,7 +24,7 @@ if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
 ROOT = Path(__file__).resolve().parent.parent
 #: So much more memory than after the last time, and what the C library keeps of what is long gone is given back.
 MUCH_BYTES = 300_000_000
-_kept_bytes = 0
+_kept_bytes, _file = 0, ""
 
 
 def held_bytes() -> int:
@@ -39,11 +39,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         items.sort(key=lambda item: "/zero/" not in item.nodeid)
 
 
-def pytest_runtest_logfinish() -> None:
-    """Dozens of trainings leave gigabytes of free memory in pieces: glibc keeps them until it is asked."""
-    global _kept_bytes
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """Dozens of trainings leave gigabytes of free memory in pieces: glibc keeps them until it is asked.
+
+    It is asked where much has come, and where another file has begun, whose fixtures are not those of the last one.
+    """
+    global _kept_bytes, _file
+    before, _file = _file, str(item.path)
     with contextlib.suppress(OSError, AttributeError):  # where there is no /proc, or no glibc
-        if held_bytes() > _kept_bytes + MUCH_BYTES:
+        if before != _file or held_bytes() > _kept_bytes + MUCH_BYTES:
             gc.collect()
             ctypes.CDLL("libc.so.6").malloc_trim(0)
             _kept_bytes = held_bytes()

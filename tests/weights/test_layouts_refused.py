@@ -112,6 +112,7 @@ def _nested(depth: int) -> Any:
         {"pretrained_cfg": {"crop_pct": math.nan}},
         {"pretrained_cfg": {"crop_pct": 1e-300}},
         {"pretrained_cfg": {"crop_pct": 5e-324}},
+        {"pretrained_cfg": {"crop_pct": 1.01}},
         {"pretrained_cfg": {"crop_pct": 3}},
         {"pretrained_cfg": {"mean": [math.nan] * 3}},
         {"pretrained_cfg": {"mean": [0.5]}},
