@@ -104,6 +104,7 @@ class Site:
     pid: int = 0
     log: Path | None = None
     folder: Path = Path("/nowhere")
+    held: float = 0.0
     _config: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -178,8 +179,9 @@ class Site:
         return session
 
     def forget_peak(self) -> None:
-        """What it held until now is no longer counted."""
+        """What it held until now is no longer counted, and what it holds is what it may grow from."""
         Path(f"/proc/{self.pid}/clear_refs").write_text("5")
+        self.held = self.peak_megabytes()
 
     def peak_megabytes(self) -> float:
         """The most memory that the server held since."""
