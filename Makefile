@@ -6,6 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 
 # Workers of the suite; with 0 it runs in this process, where a debugger can be used: make test JOBS=0 ARGS="-x tests/ui"
 JOBS ?= auto
+SUITE = pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: run test coverage check format bench space clean
 
@@ -13,11 +14,11 @@ run: $(VENV)/.run
 	$(BIN)/python app.py $(ARGS)
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m $(SUITE)
 
 coverage: $(VENV)/.test
 	$(BIN)/python -m coverage erase
-	$(BIN)/python -m coverage run -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m coverage run -m $(SUITE)
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
 
