@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -19,6 +20,8 @@ from weights.catalog import FLOWERS
 #: Uploads are removed after an hour, looked for every ten minutes.
 DELETE_CACHE_S = (600, 3600)
 MAX_UPLOAD = "500mb"
+#: Mends a fault of Gradio's client, which loses an answer now and then.
+STREAM_JS = Path(__file__).with_name("stream.js")
 #: Events of all visitors that may wait at the same time.
 MAX_WAITING = 1_000
 
@@ -55,6 +58,7 @@ def launch_options() -> dict[str, Any]:
     return {
         "theme": theme(),
         "css": CSS,
+        "head": f"<script>{STREAM_JS.read_text(encoding='utf-8')}</script>",
         "i18n": translations(),
         "max_file_size": MAX_UPLOAD,
         "ssr_mode": False,
