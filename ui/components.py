@@ -8,6 +8,8 @@ from typing import Any
 import gradio as gr
 from gradio.component_meta import ComponentMeta
 
+from ui.given import uploaded
+
 
 class _NoStub(ComponentMeta):
     """Gradio writes a stub file beside the source of each new component class; a page leaves its own code alone."""
@@ -22,8 +24,29 @@ class PhotoInput(gr.Image, metaclass=_NoStub):
     is_template = True  # the same front end as gr.Image
 
     def preprocess(self, payload: Any) -> str | None:
-        """The path of the upload, which Gradio has checked to be one; nothing is decoded here."""
-        return payload.path if payload is not None else None
+        """The path of the upload; nothing is decoded here."""
+        return _upload(payload.path) if payload is not None else None
+
+
+class FileInput(gr.File, metaclass=_NoStub):
+    """A file component that hands over paths, of uploads only."""
+
+    is_template = True
+
+    def preprocess(self, payload: Any) -> Any:
+        """The path of the upload, or a list of them where several may be chosen."""
+        if payload is None:
+            return None
+        files = [_upload(one.path) for one in (payload.root if hasattr(payload, "root") else [payload])]
+        return files if self.file_count != "single" else files[0]
+
+
+def _upload(path: object) -> str:
+    """Gradio looks where a file lies only if it is marked as one, and what stands in a photo's field need not be."""
+    found = uploaded(path) if isinstance(path, str) else None
+    if found is None:
+        raise gr.Error("This is no uploaded file; choose it again.", print_exception=False)
+    return str(found)
 
 
 class CountInput(gr.Slider, metaclass=_NoStub):

@@ -17,6 +17,7 @@ from train.edits import Edit
 from train.ingest import ingest
 from train.writing import write_zip
 from ui import run_part
+from ui.components import FileInput
 from ui.dataset_view import EDIT_JS, dataset_card
 from ui.models import Models
 from ui.texts import both, label
@@ -46,7 +47,7 @@ def build(visits: Visits, models: Models, key: gr.BrowserState, model_list: gr.D
     """
     with gr.Row():
         with gr.Column(scale=4, min_width=300):
-            archive = gr.File(file_types=[".zip"], label=label("data.drop"), height=150, elem_id="dataset-zip")
+            archive = FileInput(file_types=[".zip"], label=label("data.drop"), height=150, elem_id="dataset-zip")
             with gr.Row():
                 example = gr.Button(label("data.example"), size="sm", elem_id="draw-dataset")
                 remove = gr.Button(label("data.remove"), size="sm", elem_id="remove-data")

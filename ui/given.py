@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
+import os
+import stat
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +17,26 @@ from ui.networks import whole
 
 log = logging.getLogger(__name__)
 T = TypeVar("T", bound=str)
+
+
+def uploaded(path: str) -> Path | None:
+    """Where an upload lies, with all links resolved; None if that isn't among the uploads, or no regular file.
+
+    An upload that has been removed in the meantime keeps its place, and whoever opens it says that it is gone.
+    """
+    try:
+        found = Path(path).resolve()
+        if not found.is_relative_to(Path(gr.utils.get_upload_folder()).resolve()):
+            return None
+        opened = os.open(found, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    except FileNotFoundError:
+        return found
+    except (OSError, ValueError):  # a folder's content, a name that is none
+        return None
+    try:
+        return found if stat.S_ISREG(os.fstat(opened).st_mode) else None
+    finally:
+        os.close(opened)
 
 
 def upload(name: str, value: Any) -> Path:
@@ -32,8 +54,8 @@ def upload(name: str, value: Any) -> Path:
         value = _fetched(value)
     meta = value.get("meta") if isinstance(value, dict) else None
     if isinstance(meta, dict) and meta.get("_type") == "gradio.FileData":
-        path = Path(value["path"]).resolve()
-        if path.is_relative_to(Path(gr.utils.get_upload_folder()).resolve()) and path.is_file():
+        path = uploaded(str(value["path"]))
+        if path and path.exists():
             return path
     raise Refusal(
         "api.file", "{name} must be an uploaded file: in Python handle_file(PATH), else what /gradio_api/upload "

@@ -16,6 +16,7 @@ from resnet.classifier import Classification
 from resnet.errors import Refusal
 from resnet.photos import Photo, find_photos
 from resnet.rows import header, to_table
+from ui.components import FileInput
 from ui.drawing import thumbnail
 from ui.listing import LISTING_JS
 from ui.models import Models
@@ -26,9 +27,9 @@ from ui.words import device_words, not_ready, percent, refused
 MAX_PHOTOS = 2_000
 
 
-def inputs() -> tuple[gr.File, gr.Button, gr.HTML, gr.HTML, gr.DownloadButton]:
+def inputs() -> tuple[FileInput, gr.Button, gr.HTML, gr.HTML, gr.DownloadButton]:
     """The field for files, the button, and where summary, table and CSV will stand."""
-    files = gr.File(
+    files = FileInput(
         file_count="multiple", file_types=["image", ".zip"], label=label("many.files"), height=170, elem_id="files"
     )
     start = gr.Button(label("many.start"), variant="primary", elem_id="start")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import struct
 import zipfile
 import zlib
@@ -135,6 +136,38 @@ def test_a_path_that_was_not_uploaded_is_not_opened(site: Site, rose: Named, tmp
         outputs, text = site.call("show", [file(str(path)), None, 5, None], session)
         harmless(text)
         assert outputs is None or "is a folder, not a photo" in outputs[0]
+    alive(site, rose)
+
+
+def test_no_event_takes_anything_but_uploads(site: Site, rose: Named, tmp_path: Path) -> None:
+    """Every input of every event, also of those that only the page's own JavaScript calls, marked as a file and not."""
+    session = site.visit()
+    uploads = Path(site.upload(rose.path.read_bytes())).parent
+    folder, link, pipe = (uploads / name for name in ("folder.png", "link.png", "pipe.png"))
+    secret = tmp_path / "secret.png"
+    Image.new("RGB", (64, 64), "red").save(secret)
+    folder.mkdir()
+    link.symlink_to(secret)
+    os.mkfifo(pipe)
+    never = [str(one) for one in (secret, tmp_path / "missing.png", link, pipe, folder, "/dev/ptmx", "/proc/self/mem")]
+    fields = {one["id"]: one for one in site.config["components"]}
+    taken = set()
+    for function in site.config["dependencies"]:
+        inputs = [fields[one] for one in function["inputs"]]
+        for place, field in enumerate(inputs):
+            if field["type"] == "state" or function["api_name"] == "load":
+                continue  # a visitor has no say in it, or names a model
+            takes_files = field["type"] in ("image", "file", "api", "dataset")
+            taken |= {(function["api_name"], place)} if takes_files else set()
+            for path in never if takes_files else never[:1]:
+                for sent in ({"path": path}, file(path), {"path": path, "url": "/x", "meta": None}):
+                    data = [one["props"].get("value") for one in inputs]
+                    data[place] = [sent] if field["props"].get("file_count") == "multiple" else sent
+                    outputs, text = site.call(function["api_name"], data, session)
+                    harmless(text)
+                    assert not takes_files or "data:image" not in text, (function["api_name"], path, sent)
+                    assert "secret" not in str(outputs), (function["api_name"], path, sent)
+    assert {("show", 0), ("show_3", 0), ("classify_all", 0), ("upload", 0), ("classify", 0)} <= taken
     alive(site, rose)
 
 
