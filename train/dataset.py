@@ -98,9 +98,9 @@ class Group:
 class IngestReport:
     """What there is to know of a dataset before it is trained on.
 
-    `exact` are groups of the same bytes; `near` groups that look the same and are not all the same bytes. `imbalance`
-    is the largest class divided by the smallest. `short_sides` and `long_sides` are the smallest, median and largest of
-    all images, in pixels.
+    `exact` are groups of the same bytes; `near` groups that look the same and are not all the same bytes, not all of
+    them where `near_unfinished`. `imbalance` is the largest class divided by the smallest. `short_sides` and
+    `long_sides` are the smallest, median and largest of all images, in pixels.
     """
 
     classes: tuple[ClassCount, ...]
@@ -112,6 +112,7 @@ class IngestReport:
     short_sides: tuple[int, int, int]
     long_sides: tuple[int, int, int]
     formats: Mapping[str, int]
+    near_unfinished: bool = False
 
     @property
     def images(self) -> int:
@@ -138,14 +139,31 @@ class Dataset:
         return tuple(index[image.label] for image in self.images)
 
 
-def make_dataset(images: Iterable[Image], left_out: LeftOut = LeftOut(), name: str = "the dataset") -> Dataset:
-    """A dataset of these images, in order of class and name, with its report."""
+@dataclass(frozen=True)
+class Alike:
+    """Groups of images that look the same, as `near_groups` found them: their indices, and whether that is not all."""
+
+    groups: Sequence[tuple[int, ...]]
+    unfinished: bool = False
+
+
+def make_dataset(
+    images: Iterable[Image], left_out: LeftOut = LeftOut(), name: str = "the dataset", known: IngestReport | None = None
+) -> Dataset:
+    """A dataset of these images, in order of class and name, with its report.
+
+    Args:
+        images: of any order.
+        left_out: what was given and is none of them.
+        name: what the person calls it.
+        known: the report of a dataset that had all of these images: what looks the same in it still does.
+    """
     ordered = tuple(sorted(images, key=lambda image: (natural(image.label), natural(image.name))))
-    report = _report(ordered, left_out)
+    report = _report(ordered, left_out, near_groups(ordered) if known is None else _still_alike(ordered, known))
     return Dataset(tuple(one.label for one in report.classes), ordered, report, name)
 
 
-def _report(images: Sequence[Image], left_out: LeftOut) -> IngestReport:
+def _report(images: Sequence[Image], left_out: LeftOut, alike: Alike) -> IngestReport:
     counts = Counter(image.label for image in images)
     parts = Counter((image.label, image.split) for image in images)
     classes = tuple(
@@ -153,33 +171,46 @@ def _report(images: Sequence[Image], left_out: LeftOut) -> IngestReport:
         for label, count in counts.items()
     )
     same = duplicates.exact([image.sha256 for image in images])
-    alike = near_groups(images)
     short, long = zip(*(image.sides for image in images), strict=True) if images else ((0,), (0,))
     return IngestReport(
         classes,
         left_out,
         tuple(_group(images, group) for group in same),
-        tuple(_group(images, group) for group in alike),
+        tuple(_group(images, group) for group in alike.groups),
         tuple(label for label, count in counts.items() if count < TINY_CLASS),
         max(counts.values(), default=0) / min(counts.values(), default=1),
         (min(short), int(median(short)), max(short)),
         (min(long), int(median(long)), max(long)),
         dict(Counter(image.format for image in images).most_common()),
+        alike.unfinished,
     )
 
 
-def near_groups(images: Sequence[Image]) -> list[tuple[int, ...]]:
-    """Indices of images that look the same and are not all the same bytes; exact copies stand beside their original."""
+def near_groups(images: Sequence[Image]) -> Alike:
+    """Images that look the same and are not all the same bytes; exact copies stand beside their original."""
     first: dict[str, int] = {}
     copies: dict[int, list[int]] = {}
     for index, image in enumerate(images):
         copies.setdefault(first.setdefault(image.sha256, index), []).append(index)
     originals = list(copies)
     members = [images[one] for one in originals]
-    groups = duplicates.near(
+    groups, whole = duplicates.search(
         [one.dhash for one in members], [one.thumb for one in members], [one.colours for one in members]
     )
-    return [tuple(sorted(index for one in group for index in copies[originals[one]])) for group in groups]
+    return Alike(
+        [tuple(sorted(index for one in group for index in copies[originals[one]])) for group in groups], not whole
+    )
+
+
+def _still_alike(images: Sequence[Image], known: IngestReport) -> Alike:
+    """What is left of groups that were found among these images and others; they are not compared again.
+
+    Two that looked the same only by way of a third stay together without it: to keep them on one side is never wrong.
+    """
+    index = {image.name: place for place, image in enumerate(images)}
+    left = [sorted(index[name] for name in group.names if name in index) for group in known.near]
+    groups = [tuple(group) for group in left if len({images[one].sha256 for one in group}) > 1]
+    return Alike(sorted(groups), known.near_unfinished)
 
 
 def _group(images: Sequence[Image], indices: Sequence[int]) -> Group:
@@ -199,7 +230,8 @@ def without(dataset: Dataset, names: Collection[str]) -> Dataset:
     """
     _require(dataset, names)
     gone = set(names)
-    return make_dataset((one for one in dataset.images if one.name not in gone), dataset.report.left_out, dataset.name)
+    kept = (one for one in dataset.images if one.name not in gone)
+    return make_dataset(kept, dataset.report.left_out, dataset.name, dataset.report)
 
 
 def moved(dataset: Dataset, labels: Mapping[str, str]) -> Dataset:
@@ -213,7 +245,7 @@ def moved(dataset: Dataset, labels: Mapping[str, str]) -> Dataset:
     """
     _require(dataset, labels)
     images = (replace(one, label=labels.get(one.name, one.label)) for one in dataset.images)
-    return make_dataset(images, dataset.report.left_out, dataset.name)
+    return make_dataset(images, dataset.report.left_out, dataset.name, dataset.report)
 
 
 def _require(dataset: Dataset, names: Iterable[str]) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,9 +19,10 @@ from bench.copies import alike, changed
 from tests.effort import at_once
 from tests.pictures import PHOTOS, encoded, entry, jpeg, picture, tree, zipped
 from train import duplicates
-from train.dataset import Dataset, make_dataset, without
+from train.dataset import Dataset, make_dataset, moved, without
 from train.dataset import Image as Entry
 from train.duplicates import Groups, connected, exact, near
+from train.findings import findings
 from train.ingest import ingest
 from train.look import Look, look
 
@@ -101,16 +104,16 @@ def test_drawn_shapes_are_told_apart(tmp_path: Path) -> None:
     assert not alike(drawn("red"), drawn("red", shape="rectangle"))
 
 
-def test_scanned_digits_are_not_all_copies_of_each_other(tmp_path: Path) -> None:
+def test_scanned_digits_are_not_all_copies_of_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """To a hash they are; a chain of look-alikes would put all of a class on one side."""
     digits = load_digits().images[:600]
     looks = [
         seen(Image.fromarray((digit / 16 * 255).astype(np.uint8)).resize((64, 64)), tmp_path, quality=95)
         for digit in digits
     ]
-    hashes, thumbs = [one.dhash for one in looks], [one.thumb for one in looks]
-    loose = connected(600, duplicates._candidates(hashes, thumbs, [100.0] * 600)[0])
-    assert max(map(len, loose)) > 80
+    with monkeypatch.context() as patched:
+        patched.setattr(duplicates, "TIGHTER", ())
+        assert max(map(len, near_of(looks))) > 80
     groups = near_of(looks)
     assert max(map(len, groups), default=0) <= 30
     again = near_of([*looks, *looks[:5]])
@@ -133,8 +136,64 @@ def test_blocks_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     hashes = [rng.choice(base) ^ (1 << rng.randrange(128)) for _ in range(150)]
     thumbs = [bytes(192)] * 150
     whole = near(hashes, thumbs, [100.0] * len(hashes))
-    monkeypatch.setattr(duplicates, "BLOCK", 7)
-    assert near(hashes, thumbs, [100.0] * len(hashes)) == whole != []
+    for name, size in (("BLOCK", 7), ("COLUMNS", 11), ("PAIRS", 3)):
+        monkeypatch.setattr(duplicates, name, size)
+        assert near(hashes, thumbs, [100.0] * len(hashes)) == whole != []
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_groups_are_those_of_all_pairs(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is joined on the way is skipped, and changes nothing: at each limit they are the groups of every pair."""
+    rng, noise = random.Random(seed), np.random.default_rng(seed)
+    count = rng.randrange(2, 120)
+    hashes = [rng.choice([0, 2**127 - 1]) ^ sum(1 << bit for bit in rng.sample(range(128), 6)) for _ in range(count)]
+    base = noise.integers(0, 256, (4, 192))
+    thumbs = [
+        (base[rng.randrange(4)] + noise.normal(0, rng.choice([1, 9, 25]), 192)).clip(0, 255).astype(np.uint8).tobytes()
+        for _ in range(count)
+    ]
+    looks = hashes, thumbs, [100.0] * count
+    apart = duplicates._Joined(count)
+    pairs, distances = (np.concatenate(one) for one in zip(*duplicates._candidates(*looks, apart), strict=True))
+    monkeypatch.setattr(duplicates, "PAIRS", 5)
+    for limit in (duplicates.MAX_THUMB_DISTANCE, *duplicates.TIGHTER):
+        with monkeypatch.context() as patched:
+            patched.setattr(duplicates, "MAX_THUMB_DISTANCE", limit)
+            patched.setattr(duplicates, "TIGHTER", ())
+            assert near(*looks) == connected(count, pairs[distances <= limit])
+
+
+def test_thousands_of_the_same_are_not_compared_each_with_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    blank = [0] * 3000, [bytes(192)] * 3000, [1.0] * 3000
+    assert at_once(lambda: near(*blank), most=100_000) == [tuple(range(3000))]
+    pairs = 0
+    kept = duplicates._candidates
+
+    def counted(*arguments: Any) -> Any:
+        nonlocal pairs
+        for found in kept(*arguments):
+            pairs += len(found[0])
+            yield found
+
+    monkeypatch.setattr(duplicates, "_candidates", counted)
+    near(*blank)
+    assert pairs < 3 * duplicates.PAIRS  # of 4.5 million
+
+
+def test_a_search_that_would_not_end_is_ended_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hashes that are all near, of images that all differ: each pair has to be looked at."""
+    rng = random.Random(0)
+    looks = [0] * 200, [*(rng.randbytes(192) for _ in range(198)), bytes(192), bytes(192)], [100.0] * 200
+    assert duplicates.search(*looks) == ([(198, 199)], True)
+    monkeypatch.setattr(duplicates, "PAIRS", 100)
+    assert duplicates.search(*looks, most=1000) == ([], False)
+    monkeypatch.setattr(duplicates, "MAX_PAIRS", 1000)
+    images = [replace(entry("ab"[number % 2], number, number, hash_=number), dhash=0) for number in range(200)]
+    report = make_dataset(images).report
+    assert report.near_unfinished and report.to_json()["near_unfinished"]
+    assert "not all look-alikes are listed" in " ".join(map(str, findings(report)))
+    assert without(make_dataset(images), [images[0].name]).report.near_unfinished
+    assert not make_dataset(images[:20]).report.near_unfinished
 
 
 def test_of_nothing_there_are_no_copies() -> None:
@@ -168,6 +227,22 @@ def test_copies_are_counted_again_after_an_edit(tmp_path: Path) -> None:
     dataset = ingest(tree(tmp_path, {f"{label}/{n}.jpg": jpeg(n) for label in "ab" for n in range(3)}))
     assert [one.names for one in dataset.report.exact] == [(f"a/{n}.jpg", f"b/{n}.jpg") for n in range(3)]
     assert len(without(dataset, ["a/0.jpg", "b/1.jpg"]).report.exact) == 1
+
+
+def test_an_edit_compares_no_images_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What looks the same still does, whichever class it is in; of what is left out nothing is said any more."""
+    images = [entry("ab"[number % 2], number, number // 2 * 2, hash_=number // 4) for number in range(40)]
+    dataset = make_dataset(images)
+    assert len(dataset.report.near) == 10
+    monkeypatch.setattr(duplicates, "_candidates", None)
+    name = [image.name for image in images]
+    # Of four that look the same, 0 and 1 are the same bytes, as are 2 and 3.
+    after = moved(without(dataset, [name[0], name[4], name[5]]), {name[8]: "b"})
+    groups = {one.names for one in after.report.near}
+    assert len(groups) == 9 and (name[2], name[1], name[3]) in groups
+    assert not any(name[6] in group for group in groups)  # only its own copy is left of what looked like it
+    assert moved(moved(dataset, {name[0]: "b"}), {name[0]: "a"}) == dataset
+    assert [one.names for one in dataset.report.near] == [one.names for one in without(dataset, []).report.near]
 
 
 def test_many_exact_copies_are_no_chain_of_look_alikes() -> None:
