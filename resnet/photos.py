@@ -17,6 +17,8 @@ from resnet.preprocess import image_suffixes
 MAX_FILE_BYTES = 256 * 1024**2
 #: Entries of one archive.
 MAX_ENTRIES = 100_000
+#: Folders inside of one another: nobody sorts photos so deep, and what is made to be deep takes minutes to walk.
+MAX_DEPTH = 32
 
 
 @dataclass(frozen=True)
@@ -103,11 +105,7 @@ def find_photos(paths: Iterable[str | Path]) -> list[Photo]:
 
 def _expand(path: Path) -> Iterator[Photo]:
     if os.path.isdir(path):  # noqa: PTH112 (Path.is_dir raises on a name that is too long, or not ours to look at)
-        found = [
-            Photo(str(file), file)
-            for file in sorted(path.rglob("*"))
-            if _is_photo(file.relative_to(path)) and file.is_file()
-        ]
+        found = sorted(_walk(path), key=lambda photo: photo.path)
         yield from found or [
             _refused(path, "photos.empty", "{name} holds no images; name a folder or a zip with some in it.")
         ]
@@ -115,6 +113,28 @@ def _expand(path: Path) -> Iterator[Photo]:
         yield from _expand_zip(path)
     else:
         yield Photo(str(path), path)
+
+
+def _walk(root: Path) -> Iterator[Photo]:
+    """The images below a folder; a folder that lies too deep to be looked into is one that says so."""
+    for name, folders, files in os.walk(root):
+        folder = Path(name)
+        if len(folder.relative_to(root).parts) > MAX_DEPTH:
+            folders.clear()
+            yield Photo(name, folder, refusal=too_deep(root.name or str(root), folder.name))
+            continue
+        folders[:] = [one for one in folders if not _is_hidden((one,))]
+        for path in (folder / one for one in files if _is_photo(PurePosixPath(one))):
+            if path.is_file():
+                yield Photo(str(path), path)
+
+
+def too_deep(name: str, entry: str) -> Refusal:
+    """Of a folder or an archive, and what lies too deep in it."""
+    return Refusal(
+        "photos.deep", "{name} holds folders in more than {limit} levels, {entry}; put the photos nearer to its top.",
+        name=name, entry=entry, limit=MAX_DEPTH,
+    )  # fmt: skip
 
 
 def _expand_zip(path: Path) -> Iterator[Photo]:
@@ -146,5 +166,8 @@ def _refused(path: Path, code: str, sentence: str, **facts: object) -> Photo:
 
 def _is_photo(path: PurePosixPath | Path) -> bool:
     """Whether this is an image by its ending, and not one of the shadows that systems leave beside images."""
-    hidden = any((part.startswith(".") and part != "..") or part == "__MACOSX" for part in path.parts)
-    return path.suffix.lower() in image_suffixes() and not hidden
+    return path.suffix.lower() in image_suffixes() and not _is_hidden(path.parts)
+
+
+def _is_hidden(parts: Iterable[str]) -> bool:
+    return any((part.startswith(".") and part != "..") or part == "__MACOSX" for part in parts)

@@ -15,7 +15,7 @@ from resnet.preprocess import image_suffixes
 from train.dataset import Dataset, Group, Image, IngestReport, LeftOut, Unreadable, check, make_dataset, moved, without
 from train.layout import places
 from train.look import Look, look
-from train.names import apart, leftover, tidy
+from train.names import apart, leftover, refuse_depth, tidy
 from train.unpack import Found, Limits, clear, contents, open_zip, unpack
 
 __all__ = ["Dataset", "Group", "Image", "IngestReport", "Limits", "check", "ingest", "ingest_files", "moved", "without"]
@@ -110,12 +110,17 @@ def _ingest_folder(path: Path, progress: Progress | None) -> Dataset:
 
 
 def _walk(root: Path) -> tuple[list[Found], dict[str, int]]:
-    """Every file below a folder, and how many other things by kind. No link is followed that leads outside."""
+    """Every file below a folder, and how many other things by kind. No link is followed that leads outside.
+
+    Raises:
+        Refusal: if it is deeper than anybody sorts photos.
+    """
     files: list[Found] = []
     ignored: Counter[str] = Counter()
     inside = root.resolve()
     for folder, folders, names in os.walk(root):
         relative = Path(folder).relative_to(root)
+        refuse_depth(inside.name or str(root), f"{relative.as_posix()}/")
         if not folders and not names and folder != str(root):
             ignored["empty_folder"] += 1
         for name in list(folders):

@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 
 from resnet.errors import Refusal
+from resnet.photos import MAX_DEPTH, too_deep
 
 #: Longest part of a path that common file systems hold, and longest path, in bytes of UTF-8.
 MAX_PART_BYTES, MAX_PATH_BYTES = 255, 4096
@@ -66,6 +67,21 @@ def refuse_name(archive: str, name: str) -> None:
             "zip.long_name",
             "{name} holds a name too long for a file system, {entry}; shorten it and make the zip again.",
         )
+    refuse_depth(archive, name)
+
+
+def refuse_depth(given: str, name: str) -> None:
+    """See that a path lies in no more folders than anybody sorts photos into.
+
+    Args:
+        given: what to call what it lies in.
+        name: of a file, or of a folder with a slash at its end.
+
+    Raises:
+        Refusal: if it does.
+    """
+    if len([part for part in name.split("/")[:-1] if part not in ("", ".")]) > MAX_DEPTH:
+        raise too_deep(given, short(name))
 
 
 def short(name: str) -> str:

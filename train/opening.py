@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 from resnet.preprocess import image_suffixes
 from train.dataset import Dataset
 from train.ingest import ingest, ingest_files
-from train.names import leftover, tidy
+from train.names import leftover, refuse_depth, tidy
 from train.unpack import Found, Limits, contents, open_zip, unpack
 from weights.datasets import PREFIX, fetch_dataset
 from weights.hub import Hub
@@ -55,6 +55,7 @@ def open_dataset(
     files: list[Found] = []
     ignored: Counter[str] = Counter()
     for number, (name, path) in enumerate(fetched.files):
+        refuse_depth(fetched.repo, name)
         if kind := leftover(tidy(name)):
             ignored[kind] += 1
         elif PurePosixPath(name).suffix.lower() != ".zip":

@@ -6,7 +6,7 @@ import io
 import os
 import random
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -94,6 +94,26 @@ def test_hidden_files_and_shadows_are_left_out_of_a_zip(tmp_path: Path) -> None:
     entries = {name: _jpeg() for name in [*SHADOWS, "a.jpg", "notes.txt"]} | {"folder.jpg/": b""}
     path = _zip(tmp_path / "album.zip", entries)
     assert [photo.name for photo in find_photos([path])] == [f"{path}/a.jpg"]
+
+
+def test_a_folder_that_is_too_deep_is_named_and_not_walked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    deepest = "/".join(map(str, range(photos.MAX_DEPTH)))
+    _tree(tmp_path, "a.jpg", f"{deepest}/b.jpg", f"{deepest}/deeper/and/deeper/c.jpg", f"{deepest}/.hidden/d.jpg")
+    walked = []
+
+    def walk(root: Path) -> Iterator[tuple[str, list[str], list[str]]]:
+        for one in os_walk(root):
+            walked.append(one[0])
+            yield one
+
+    os_walk = os.walk
+    monkeypatch.setattr(os, "walk", walk)
+    found = {os.path.relpath(photo.name, tmp_path): photo for photo in find_photos([tmp_path])}
+    assert set(found) == {"a.jpg", f"{deepest}/b.jpg", f"{deepest}/deeper"}
+    refusal = _refusal(found[f"{deepest}/deeper"])
+    assert refusal.code == "photos.deep" and "32 levels, deeper;" in str(refusal)
+    assert len(walked) == photos.MAX_DEPTH + 2
+    assert all(photo.refusal is None for name, photo in found.items() if name.endswith(".jpg"))
 
 
 def test_an_empty_folder_says_so(tmp_path: Path) -> None:

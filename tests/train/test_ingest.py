@@ -351,6 +351,15 @@ def test_what_is_no_zip_and_no_folder(tmp_path: Path, folder: Path) -> None:
     assert len(ingest(renamed, folder).images) == 4
 
 
+def test_a_folder_that_is_too_deep_is_named(tmp_path: Path) -> None:
+    deepest = "/".join(["ants", *map(str, range(31))])
+    tree(tmp_path / "x", pictures(*FOUR, f"{deepest}/1.jpg"))
+    assert len(ingest(tmp_path / "x").images) == 5
+    (tmp_path / "x" / deepest / "deeper" / "deeper").mkdir(parents=True)
+    found, said = code(tmp_path / "x")
+    assert found == "photos.deep" and said.startswith("x holds folders in more than 32 levels, ants/0/")
+
+
 # -- the report --------------------------------------------------------------------------------------------------------
 
 

@@ -53,6 +53,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         zipped(lab / "wrapped" / f"{part}.zip", {name: data for name, data in PARTS.items() if name.startswith(part)})
     tree(lab / "parquet", BESIDE)
     tree(lab / "private", MANY)
+    tree(lab / "deep", {f"{'a/' * 33}{name}": data for name, data in MANY.items()})
     tree(lab / "loose", {name.replace("/", "-"): data for name, data in MANY.items()})
     tree(lab / "nested", {**MANY, "README.md": b""})
     zipped(lab / "nested" / "bad.zip", {"../../up.jpg": MANY["ants/0.jpg"]})
@@ -154,6 +155,10 @@ def test_what_can_not_be_had_is_a_sentence(hub: Any, client: Hub, tmp_path: Path
         "hub.offline_data", "can't be reached and lab/folders is not in the cache", "hf://datasets/lab/folders", here,
         Hub("http://127.0.0.1:9", tmp_path / "empty", False, "dataset"),
     )  # fmt: skip
+
+
+def test_folders_that_are_too_deep_are_refused(hub: Any, client: Hub, tmp_path: Path) -> None:
+    refused("photos.deep", "lab/deep holds folders in more than 32 levels", "hf://datasets/lab/deep", tmp_path, client)
 
 
 def test_too_much_is_refused_before_it_is_fetched(hub: Any, client: Hub, tmp_path: Path) -> None:

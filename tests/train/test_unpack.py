@@ -75,6 +75,9 @@ def with_entry(path: Path, name: str, data: bytes = b"", **attributes: Any) -> P
         ("zip.long_name", f"ants/{'x' * 300}.jpg"),
         ("zip.long_name", f"ants/{'花' * 90}.jpg"),
         ("zip.long_name", "a/" * 2500 + "1.jpg"),
+        ("photos.deep", "a/" * 33 + "1.jpg"),
+        ("photos.deep", "a/" * 2000),
+        ("photos.deep", "__MACOSX/" + "a/" * 33 + "1.jpg"),
         ("zip.nested", "ants/more.zip"),
         ("zip.nested", "ants/more.TAR"),
         ("zip.nested", "more.tar.gz"),
@@ -93,7 +96,8 @@ def test_a_harmful_name_is_refused(tmp_path: Path, folder: Path, code: str, name
 
 
 @pytest.mark.parametrize(
-    "name", ["console/1.jpg", "ants/null.jpg", "ants/com.jpg", "a..b/1.jpg", "ants/...jpg", "x:/1.jpg"]
+    "name",
+    ["console/1.jpg", "ants/null.jpg", "ants/com.jpg", "a..b/1.jpg", "ants/...jpg", "x:/1.jpg", "a/./" * 32 + "1.jpg"],
 )
 def test_a_name_that_only_resembles_a_harmful_one(tmp_path: Path, folder: Path, name: str) -> None:
     """``x:/`` is a drive after all."""
