@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from resnet.errors import Refusal
+from resnet.naming import class_name
 from train.dataset import Dataset, check, moved, without
 
 #: Beside a model: what was changed in the data that it learnt from.
 EDITS = "edits.json"
+#: Characters of a class's name: any that a folder can have, with room.
+MAX_LABEL = 1000
 
 
 @dataclass(frozen=True)
@@ -55,9 +58,11 @@ def from_json(data: Any) -> tuple[Edit, ...]:
         if not isinstance(one, dict) or not isinstance(one.get("name"), str):
             raise ValueError("an edit has no name of an image")
         label = one.get("label")
-        if label is not None and (not isinstance(label, str) or not label.strip()):
+        if label is not None and (not isinstance(label, str) or not class_name(label[:MAX_LABEL])):
             raise ValueError(f"the class of {one['name'][:80]!r} is no text")
-        found.append(Edit(one["name"], label))
+        if label is not None and len(label) > MAX_LABEL:
+            raise ValueError(f"the class of {one['name'][:80]!r} has more than {MAX_LABEL:,} characters")
+        found.append(Edit(one["name"], None if label is None else class_name(label)))
     return tuple(found)
 
 

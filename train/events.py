@@ -170,6 +170,13 @@ class Fitted:
 
 
 @dataclass(frozen=True)
+class Unwritten:
+    """The model is written; something that belongs beside it could not be made, and why."""
+
+    refusal: Refusal
+
+
+@dataclass(frozen=True)
 class Finished:
     """The run is over.
 
@@ -192,7 +199,7 @@ class Finished:
 
 Event = (
     Started | Advanced | Seen | Baseline | Taught | Step | Epoch | BatchHalved | Skipped | Resumed | Paused | Lent
-    | Interrupted | Fitted | Finished
+    | Interrupted | Fitted | Unwritten | Finished
 )  # fmt: skip
 
 

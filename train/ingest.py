@@ -6,16 +6,17 @@ import os
 import stat
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from resnet.errors import Refusal
+from resnet.naming import class_name
 from resnet.parallel import map_ahead
 from resnet.preprocess import image_suffixes
 from train.dataset import Dataset, Group, Image, IngestReport, LeftOut, Unreadable, check, make_dataset, moved, without
 from train.layout import places
 from train.look import Look, look
-from train.names import apart, leftover, refuse_depth, tidy
+from train.names import apart, leftover, refuse_depth, short, tidy
 from train.unpack import Found, Limits, clear, contents, open_zip, unpack
 
 __all__ = ["Dataset", "Group", "Image", "IngestReport", "Limits", "check", "ingest", "ingest_files", "moved", "without"]
@@ -193,11 +194,12 @@ def _dataset(looked: list[tuple[Found, Look | Refusal]], ignored: Mapping[str, i
             loose.append("/".join(tidy(found.name)))
         else:
             placed.append((found.path, place, seen))
+    labels = _class_names([place.label for _, place, _ in placed], name)
     names = apart([place.name for _, place, _ in placed])
     left_out = LeftOut(dict(ignored), tuple(unreadable), tuple(others), tuple(loose))
     dataset = make_dataset(
         (
-            Image(**vars(seen), path=path, name=unique, label=place.label, split=place.split)
+            Image(**vars(seen), path=path, name=unique, label=labels[place.label], split=place.split)
             for (path, place, seen), unique in zip(placed, names, strict=True)
         ),
         left_out,
@@ -205,3 +207,21 @@ def _dataset(looked: list[tuple[Found, Look | Refusal]], ignored: Mapping[str, i
     )
     check(dataset)
     return dataset
+
+
+def _class_names(folders: Iterable[str], name: str) -> dict[str, str]:
+    """Folder -> what its class is called.
+
+    Raises:
+        Refusal: if two folders, which look the same, are one class.
+    """
+    first: dict[str, str] = {}
+    for folder in dict.fromkeys(folders):
+        label = class_name(folder) or "_"
+        if (other := first.setdefault(label, folder)) != folder:
+            raise Refusal(
+                "data.same_class", "The folders {first} and {second} of {name} have the same name but for what "
+                "can't be seen; rename one, or put their images together.",
+                first=short(repr(other)), second=short(repr(folder)), name=name,
+            )  # fmt: skip
+    return {folder: label for label, folder in first.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from resnet.naming import printable
 from weights.layouts import shorten
 
 # What has a meaning in GitHub's Markdown, in formulas between dollars, and in what turns addresses into links.
@@ -24,7 +25,7 @@ def text(name: object, limit: int = 80) -> str:
 
 def code(lines: str, language: str = "") -> str:
     """A block of code, fenced by more backticks than stand in a row in it; what can't be printed becomes a space."""
-    shown = "\n".join("".join(one if one.isprintable() else " " for one in line) for line in lines.splitlines())
+    shown = "\n".join(map(printable, lines.splitlines()))
     longest = max((len(run) for run in re.findall("`+", shown)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}{language}\n{shown}\n{fence}"

@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 
 from resnet.errors import Refusal
+from resnet.naming import printable
 from resnet.photos import MAX_DEPTH, too_deep
 
 #: Longest part of a path that common file systems hold, and longest path, in bytes of UTF-8.
@@ -86,7 +87,7 @@ def refuse_depth(given: str, name: str) -> None:
 
 def short(name: str) -> str:
     """A name for a sentence: no longer than a line, and nothing in it that a terminal would obey."""
-    text = "".join(one if one.isprintable() else "?" for one in name)
+    text = printable(name, "?")
     return text if len(text) <= 100 else f"{text[:60]}…{text[-30:]}"
 
 

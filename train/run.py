@@ -20,7 +20,7 @@ from train.augment import cut_all, random_view
 from train.baseline import Head, fit_baseline, fit_head
 from train.batches import FitData
 from train.distributed import anyone, place
-from train.events import Advanced, Baseline, Event, Finished, Fitted, Lent, Started, Taught, Why
+from train.events import Advanced, Baseline, Event, Finished, Fitted, Lent, Started, Taught, Unwritten, Why
 from train.fit import fit
 from train.job import Job
 from train.pieces import fit_in_pieces
@@ -95,7 +95,8 @@ def run(job: Job, stop: Callable[[], bool] = lambda: False) -> Iterator[Event]:
     }
     seconds = time.monotonic() - began
     if place()[0] == 0:
-        write(job, base, config, found, state, read, curves, seconds, computed_on, taught)
+        for refusal in write(job, base, config, found, state, read, curves, seconds, computed_on, taught):
+            yield Unwritten(refusal)
     kept: Literal["trained", "baseline"] = "trained" if weights is not None and not better else "baseline"
     yield Finished(found, kept, job.out, answers, seconds, why)
 

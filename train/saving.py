@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import platform
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from resnet.config import ResNetConfig
+from resnet.errors import Refusal
 from train.baseline import Head
 from train.cache import judge
 from train.card import CardFacts, card
@@ -25,6 +29,8 @@ from train.reading import Held, Read, known_as
 from train.report import Report, report
 from train.unpack import disk_refusal
 from weights.checkpoint import Checkpoint, Source, write_folder
+
+log = logging.getLogger(__name__)
 
 METRICS, CARD = "metrics.json", "README.md"
 
@@ -67,11 +73,11 @@ def write(
     seconds: float,
     computed_on: str,
     taught: Taught | None = None,
-) -> None:
-    """The folder with its card and metrics.
+) -> Iterator[Refusal]:
+    """The folder: the model first, and then what is to be read of it; why something of that could not be written.
 
     Raises:
-        Refusal: if it can't be written.
+        Refusal: if the model can't be written.
     """
     provenance = {
         "base": known_as(base), "repo": base.source.repo, "commit": base.source.commit, "data": job.dataset.name,
@@ -82,22 +88,53 @@ def write(
         config, state, base.preprocess, tuple(job.dataset.classes), found.calibration.temperature, found.rule,
         license=base.license, source=Source(job.name), raw_config={"resnet_demo": {"provenance": provenance}},
     )  # fmt: skip
-    facts = CardFacts(
-        job.name or job.dataset.name, checkpoint.architecture, config.num_parameters, base.preprocess.size, found,
-        job.dataset.name, _counts(job, read), job.recipe.method, _settings(job), job.command,
-        computed_on, seconds, _duplicates(job.dataset), read.skipped, curves,
-        None if job.recipe.method == "scratch" else known_as(base), base.source.repo, base.source.commit,
-        base.license, teacher=_teacher(job, taught), edits=job.edits,
-    )  # fmt: skip
     try:
         write_folder(checkpoint, job.out)
-        (job.out / METRICS).write_text(json.dumps(found.to_json(), indent=1, ensure_ascii=False) + "\n", "utf-8")
-        (job.out / CARD).write_text(card(facts), "utf-8")
-        if job.edits:
-            text = json.dumps(to_json(job.edits), indent=1, ensure_ascii=False) + "\n"
-            (job.out / EDITS).write_text(text, "utf-8")
     except OSError as error:
         raise disk_refusal(error, job.out.name) from None
+
+    def facts() -> CardFacts:
+        return CardFacts(
+            job.name or job.dataset.name, checkpoint.architecture, config.num_parameters, base.preprocess.size, found,
+            job.dataset.name, _counts(job, read), job.recipe.method, _settings(job), job.command,
+            computed_on, seconds, _duplicates(job.dataset), read.skipped, curves,
+            None if job.recipe.method == "scratch" else known_as(base), base.source.repo, base.source.commit,
+            base.license, teacher=_teacher(job, taught), edits=job.edits,
+        )  # fmt: skip
+
+    beside: dict[str, Callable[[], str]] = {METRICS: lambda: _json(found.to_json()), CARD: lambda: card(facts())}
+    if job.edits:
+        beside[EDITS] = lambda: _json(to_json(job.edits))
+    for file, text in beside.items():
+        if refusal := _unwritten(job.out / file, text):
+            yield refusal
+
+
+def _json(data: object) -> str:
+    return json.dumps(data, indent=1, ensure_ascii=False) + "\n"
+
+
+def _unwritten(file: Path, text: Callable[[], str]) -> Refusal | None:
+    """Write a text that is made now; why it could not be, whatever that is: hours of training lie beside it."""
+    try:
+        file.write_text(text(), "utf-8", errors="replace")
+    except Exception as error:
+        with suppress(OSError):
+            file.unlink(missing_ok=True)
+        return missing(file.name, error)
+    return None
+
+
+def missing(file: str, error: Exception) -> Refusal:
+    """Of a file that is not beside its model. What is no matter of the disk is our mistake, and is logged."""
+    if not isinstance(error, OSError):
+        log.error("%s", file, exc_info=error)
+    reason = (isinstance(error, OSError) and error.strerror) or type(error).__name__
+    return Refusal(
+        "train.beside", "{file} could not be written ({reason}); the model itself is complete and can be used without "
+        "it.",
+        file=file, reason=reason,
+    )  # fmt: skip
 
 
 def _settings(job: Job) -> dict[str, object]:

@@ -30,6 +30,7 @@ from train.events import (
     Started,
     Step,
     Taught,
+    Unwritten,
     clock,
 )
 from train.findings import findings
@@ -242,6 +243,8 @@ class _Screen:
             return f"Skipped: {event.reason}"
         if isinstance(event, BatchHalved):
             return f"The device's memory is too small: {event.at_a_time} photos at a time now, the step stays the same."
+        if isinstance(event, Unwritten):
+            return str(event.refusal)
         if isinstance(event, Fitted):
             return WHY.get(event.why, "")
         if isinstance(event, Finished):

@@ -8,6 +8,7 @@ from dataclasses import fields
 from typing import Any, Literal, TypedDict
 
 from resnet.classifier import Classification, Verdict
+from resnet.errors import Refusal
 from resnet.rows import to_json
 from train.events import Advanced, Event, Started, Step
 from train.shares import Share
@@ -127,5 +128,11 @@ def _event(event: Event) -> dict[str, Any]:
     values = {one.name: getattr(event, one.name) for one in fields(event)}
     return {
         "event": kind,
-        **{name: value.to_json() if isinstance(value, Share) else value for name, value in values.items()},
+        **{name: _plain(value) for name, value in values.items()},
     }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Refusal):
+        return str(value)
+    return value.to_json() if isinstance(value, Share) else value

@@ -185,7 +185,7 @@ def build(models: Models, visits: Visits) -> None:
             found, model = result_of(view), OWN + key
             if found and models.title(model) == model:
                 models.add(model, found.folder, "the model of a job")
-            packed = gr.FileData(path=str(found.archive), orig_name="model.zip") if found else None
+            packed = gr.FileData(path=str(found.archive), orig_name="model.zip") if found and found.archive else None
             return answers.progress(view, model), packed
 
     waits: dict[str, Any] = {"concurrency_limit": None}

@@ -197,6 +197,7 @@ def _views(visits: Visits, visit: Visit | None, shown: str) -> tuple[Any, ...]:
     view = views[-1]
     active = view is not None and not view.ended
     found = result_of(view)
+    packed = found.archive if found else None
     state = f"{one.job} {found.folder.name if found else ''}" if view and view.ended else ""
     if state and state == shown:
         return *(gr.skip() for _ in range(9)), gr.Timer(active=False), *(gr.skip() for _ in range(3))
@@ -206,7 +207,7 @@ def _views(visits: Visits, visit: Visit | None, shown: str) -> tuple[Any, ...]:
         panel(view, one),
         gr.update(visible=active),
         gr.update(visible=view is not None and view.state == "interrupted"),
-        gr.update(visible=found is not None, value=str(found.archive) if found else None),
+        gr.update(visible=packed is not None, value=str(packed) if packed else None),
         *((gr.skip(), gr.skip()) if active else _told(one, found) if found else ("", "")),
         gr.skip() if active else "",
         runs_table(rows),

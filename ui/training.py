@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import html
 import itertools
+import logging
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from train.events import (
     Skipped,
     Started,
     Step,
+    Unwritten,
     clock,
 )
 from train.job import Job
@@ -41,7 +43,7 @@ from train.loan import Lender
 from train.recipe import Recipe
 from train.report import Report
 from train.run import run
-from train.saving import device_name
+from train.saving import device_name, missing
 from train.split import split
 from ui import jobs
 from ui.curves import curves
@@ -55,6 +57,8 @@ from ui.visits import Run
 from weights.checkpoint import read_folder
 from weights.load import load
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Result:
@@ -65,7 +69,7 @@ class Result:
     answers: tuple[Answer, ...]
     overlays: dict[str, tuple[str, str]]
     folder: Path
-    archive: Path
+    archive: Path | None
     seconds: float
 
 
@@ -126,7 +130,7 @@ def work(
         if interrupted is None:
             shutil.rmtree(state, ignore_errors=True)
         if finished is not None:
-            yield result(dataset, finished, folder, models)
+            yield from result(dataset, finished, models)
         if interrupted is not None:
             raise jobs.Interrupted(interrupted.refusal)
 
@@ -135,7 +139,7 @@ def work(
 
 def still_true(event: Any) -> bool:
     """Whether what an interrupted run told is not told again when it goes on: photos, for one, are read again."""
-    return isinstance(event, Step | Epoch | Lent | BatchHalved | Result)
+    return isinstance(event, Step | Epoch | Lent | BatchHalved | Unwritten | Result)
 
 
 def result_of(view: View | None) -> Result | None:
@@ -152,35 +156,51 @@ def training_device(models: Models) -> str:
     return device_name(_device(models) or torch.device("cuda" if torch.cuda.is_available() else "cpu"))
 
 
-def result(dataset: Dataset, finished: Finished, folder: Path, models: Models) -> Result:
-    """The model packed, and Grad-CAM of its most confident mistakes."""
+def result(dataset: Dataset, finished: Finished, models: Models) -> Iterator[Unwritten | Result]:
+    """The model packed, and Grad-CAM of its most confident mistakes; before it, what of that could not be made."""
     paths = {image.name: image.path for image in dataset.images}
     answers = tuple(Answer(paths[name], name, *pair) for name, pair in finished.answers.items() if name in paths)
-    archive = Path(shutil.make_archive(str(finished.folder), "zip", finished.folder))
+    archive, overlays = None, {}
+    try:
+        archive = Path(shutil.make_archive(str(finished.folder), "zip", finished.folder))
+    except Exception as error:  # the model is there, and can be used and published
+        yield Unwritten(missing(f"{finished.folder.name}.zip", error))
+    try:
+        overlays = _overlays(finished, paths, models)
+    except Exception as error:
+        log.exception("the pictures of mistakes")
+        yield Unwritten(Refusal(
+            "train.pictures", "Where its mistakes were seen could not be drawn ({reason}); the model itself is "
+            "complete.",
+            reason=type(error).__name__,
+        ))  # fmt: skip
+    yield Result(finished.report, finished.kept, answers, overlays, finished.folder, archive, finished.seconds)
+
+
+def _overlays(finished: Finished, paths: Mapping[str, Path], models: Models) -> dict[str, tuple[str, str]]:
+    """Name of an image -> where the class that it was named and its own were seen, of the most confident mistakes."""
     classifier = read_folder(finished.folder).classifier(models.device)
-    overlays = {}
+    found = {}
     for mistake in finished.report.mistakes[:MISTAKES]:
         if mistake.file in paths:
-            pictures = _seen(classifier, paths[mistake.file], (mistake.named, mistake.true))
-            if pictures:
-                overlays[mistake.file] = pictures
-    return Result(
-        finished.report, finished.kept, answers, overlays, finished.folder, archive, finished.seconds
-    )  # fmt: skip
+            true, named = finished.answers[mistake.file]
+            if pictures := _seen(classifier, paths[mistake.file], (named, true)):
+                found[mistake.file] = pictures
+    return found
 
 
-def _seen(classifier: Classifier, path: Path, names: tuple[str, str]) -> tuple[str, str] | None:
-    """Where each of two classes was seen in a photo; None if it can't be read any more."""
+def _seen(classifier: Classifier, path: Path, classes: tuple[int, int]) -> tuple[str, str] | None:
+    """Where each of two classes, by their indices, was seen in a photo; None if it can't be read any more."""
     try:
         crop = classifier.preprocess.pixels(open_image(path, path.name))
     except (Refusal, OSError):
         return None
     batch = classifier.preprocess.normalize([crop], classifier.device)
     first, second = (
-        data_uri(overlay(crop, grad_cam(classifier.network, batch, classifier.label_names.index(name))[0]).resize(
+        data_uri(overlay(crop, grad_cam(classifier.network, batch, index)[0]).resize(
             (150, 150), Image.Resampling.BILINEAR
         ), 80)
-        for name in names
+        for index in classes
     )  # fmt: skip
     return first, second
 
@@ -280,6 +300,7 @@ def _notes(events: Sequence[Event]) -> str:
     notes += [html.escape(event.reason) for event in skipped[:5]]
     if len(skipped) > 5:
         notes.append(both("data.more_odd", count=len(skipped) - 5))
+    notes += [sentence(event.refusal) for event in events if isinstance(event, Unwritten)]
     epochs = [event for event in events if isinstance(event, Epoch)]
     if epochs:
         best = max(epochs, key=lambda one: (one.val_accuracy, -one.val_loss))

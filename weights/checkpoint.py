@@ -433,4 +433,5 @@ def _write(checkpoint: Checkpoint, folder: Path, half: bool, shard_bytes: int | 
 
 
 def _write_json(path: Path, data: object) -> None:
-    path.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    # A name that is no text (of a file, in what it says of its origin) is no reason to lose a model.
+    path.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8", errors="replace")

@@ -17,6 +17,7 @@ from torch import Tensor
 from resnet.classifier import DEFAULT_RULE, NoneOfThese
 from resnet.config import EXPANSION, STAGE_PLANES, VARIANTS, Block, ResNetConfig
 from resnet.errors import Refusal
+from resnet.naming import class_name, printable
 from resnet.network import ResNet
 from resnet.preprocess import CropMode, Interpolation, Preprocess
 
@@ -411,7 +412,7 @@ def label_names(name: str, config: ResNetConfig, labels: Sequence[object] | None
                 "weights.labels", "{name} gives {given} class names for {outputs} outputs; mend its config or its "
                 "class_indices.json.", name=name, given=len(labels), outputs=outputs,
             )  # fmt: skip
-        return tuple(_printable(str(label)) for label in labels)
+        return tuple(class_name(str(label)) for label in labels)
     if outputs == 1000:
         from torchvision.models import ResNet18_Weights  # the names of ImageNet's classes, in order
 
@@ -435,11 +436,7 @@ def by_index(mapping: Json | None) -> list[str] | None:
 
 def shorten(text: str, limit: int = 200) -> str:
     """What a stranger wrote, fit to stand in a sentence: on one line, of bounded length."""
-    return _printable(text if len(text) <= limit else f"{text[: limit - 2]} …")
-
-
-def _printable(text: str) -> str:
-    return "".join(character if character.isprintable() else " " for character in text)
+    return printable(text if len(text) <= limit else f"{text[: limit - 2]} …")
 
 
 def _one_of(key: str, value: object, allowed: tuple[Any, ...]) -> Any:

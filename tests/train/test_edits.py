@@ -84,10 +84,18 @@ def test_edits_are_read_as_they_were_written(drawn: Dataset, tmp_path: Path) -> 
     assert labels(apply(drawn, read_edits(file))) == labels(edited(drawn, edits))
 
 
+def test_a_class_is_called_as_in_a_folder(drawn: Dataset, tmp_path: Path) -> None:
+    file = tmp_path / "edits.json"
+    file.write_text(json.dumps([{"name": "star/001.png", "label": "\u3000my\u00a0\u202esquare\ud83d"}]))
+    assert read_edits(file) == (Edit("star/001.png", "my square\N{REPLACEMENT CHARACTER}"),)
+    json.dumps(to_json(read_edits(file)), ensure_ascii=False).encode()
+
+
 @pytest.mark.parametrize(
     "text",
     ["", "{}", "[1]", "[[]]", '[{"name": 1}]', '[{"label": "x"}]', '[{"name": "a", "label": 2}]', "[" * 100_000,
-     '[{"name": "a", "label": " "}]', "\x00"],
+     '[{"name": "a", "label": " "}]', '[{"name": "a", "label": "\u200b"}]',
+     f'[{{"name": "a", "label": "{"x" * 1001}"}}]', "\x00"],
 )  # fmt: skip
 def test_what_is_no_list_of_edits_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "edits.json").write_text(text)

@@ -178,6 +178,28 @@ def test_names_that_become_the_same_stay_apart(tmp_path: Path, folder: Path) -> 
     assert names(dataset)[:3] == ["ants/Ü (3).jpg", "ants/ü (2).jpg", "ants/ü.jpg"]
 
 
+def test_classes_are_called_as_they_look(tmp_path: Path, folder: Path) -> None:
+    """Whatever spaces and invisible characters the folder's name holds; emoji and letters keep what joins them."""
+    labels = {
+        "red\u3000rose": "red rose",
+        "soft\u00adly": "softly",
+        "👨\u200d👩\u200d👧": "👨\u200d👩\u200d👧",
+        "\u202ecba": "cba",
+    }
+    given = [f"{label}/{number}.jpg" for label in labels for number in (1, 2)]
+    for source in (zipped(tmp_path / "x.zip", pictures(*given)), tree(tmp_path / "y", pictures(*given))):
+        dataset = ingest(source, folder)
+        assert set(dataset.classes) == set(labels.values()) and sorted(names(dataset)) == sorted(given)
+
+
+@pytest.mark.parametrize("other", ["red\u3000rose", "red  rose", "red rose\u200b", "red\u00a0rose", "red \u202erose"])
+def test_classes_that_look_the_same_are_refused_by_name(tmp_path: Path, folder: Path, other: str) -> None:
+    given = [f"{label}/{number}.jpg" for label in ("red rose", other) for number in (1, 2)]
+    found, said = code(zipped(tmp_path / "x.zip", pictures(*given, "bees/1.jpg", "bees/2.jpg")), folder)
+    assert found == "data.same_class" and "'red rose'" in said and repr(other) in said
+    assert not any(folder.iterdir())
+
+
 def test_names_that_are_no_text(tmp_path: Path) -> None:
     source = tree(tmp_path / "x", pictures(*FOUR))
     try:

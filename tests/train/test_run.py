@@ -22,19 +22,20 @@ from PIL import Image
 from resnet.errors import Refusal
 from resnet.preprocess import Preprocess
 from tests.waiting import PATIENCE_S
+from train import saving
 from train.__main__ import main
 from train.cache import ROOM, Shelf, Skipped, decode, planned_bytes, smaller
 from train.dataset import Dataset, make_dataset
 from train.drawn import draw
 from train.edits import EDITS, Edit, edited, read_edits
-from train.events import Baseline, Event, Finished, Fitted
+from train.events import Baseline, Event, Finished, Fitted, Unwritten
 from train.events import Skipped as SkippedEvent
 from train.ingest import ingest
 from train.job import Job
 from train.report import Report
 from train.run import run
 from train.split import split
-from weights.checkpoint import Checkpoint, read_folder
+from weights.checkpoint import Checkpoint, Source, read_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -125,6 +126,34 @@ def test_edits_are_kept_beside_the_model(shapes: Dataset, make_job: Callable[...
     assert "Changed by hand (2" in card and "moved to star" in card and "left out" in card
     again = finished(list(run(make_job("head", views=1, out=job.out / "plain"))))
     assert not (again.folder / EDITS).exists() and "Changed by hand" not in (again.folder / "README.md").read_text()
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), ValueError("odd"), KeyError("odd")])
+@pytest.mark.parametrize("what", ["card", "to_json"])
+def test_a_model_is_never_lost_for_what_is_written_beside_it(
+    what: str, error: Exception, make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> str:
+        raise error
+
+    monkeypatch.setattr(*(saving, "card") if what == "card" else (Report, "to_json"), fail)
+    events = list(run(make_job("head", views=1)))
+    file = "README.md" if what == "card" else "metrics.json"
+    (refusal,) = [event.refusal for event in events if isinstance(event, Unwritten)]
+    reason = "No space left on device" if isinstance(error, OSError) else type(error).__name__
+    assert str(refusal).startswith(f"{file} could not be written ({reason}); the model itself is complete")
+    found = finished(events)
+    assert {"README.md", "metrics.json"} - {one.name for one in found.folder.iterdir()} == {file}
+    assert read_folder(found.folder).label_names == found.report.names
+
+
+def test_names_that_are_no_text_lose_no_model(make_job: Callable[..., Job], shapes: Dataset) -> None:
+    """Of a zip on the command line, and of a base."""
+    job = make_job("head", views=1)
+    base = replace(job.base, source=Source("b\udcffse", path=Path("b\udcffse"))) if job.base else None
+    events = list(run(replace(job, dataset=replace(shapes, name="sh\udcffpes"), name="n\udcffme", base=base)))
+    assert not [event for event in events if isinstance(event, Unwritten)]
+    assert read_folder(finished(events).folder).label_names == shapes.classes
 
 
 def test_a_photo_that_breaks_is_skipped_counted_and_named(

@@ -3,17 +3,45 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 from xml.etree import ElementTree
 
 import pytest
+import torch
 
+from resnet.config import ResNetConfig
 from resnet.errors import Refusal
-from train.events import Advanced, Baseline, BatchHalved, Epoch, Event, Lent, Resumed, Skipped, Started, Step
+from resnet.network import ResNet
+from resnet.preprocess import Preprocess
+from train.dataset import Dataset
+from train.drawn import draw
+from train.events import (
+    Advanced,
+    Baseline,
+    BatchHalved,
+    Epoch,
+    Event,
+    Finished,
+    Lent,
+    Resumed,
+    Skipped,
+    Started,
+    Step,
+    Unwritten,
+)
+from train.ingest import ingest
+from train.report import report
 from train.shares import Share
+from ui.answers import progress
 from ui.curves import curves, smoothed
 from ui.jobs import View
-from ui.training import panel, runs_table
+from ui.models import Models
+from ui.report_view import MISTAKES
+from ui.training import Result, panel, result, runs_table
 from ui.visits import Run
+from weights.checkpoint import Checkpoint, write_folder
 
 RUN = Run("secret-of-the-job", 2, "owner/<b>name</b>", "all", 5.0, "<i>mine</i>", 1234)
 
@@ -118,3 +146,51 @@ def test_smoothing_begins_at_the_first_value() -> None:
     assert smoothed([2.0])[0] == pytest.approx(2.0)
     assert smoothed([1.0] * 50)[-1] == pytest.approx(1.0)
     assert 0 < smoothed([0.0] * 10 + [1.0])[-1] < 0.5
+
+
+@pytest.fixture
+def trained(tmp_path: Path) -> tuple[Dataset, Finished]:
+    """Drawn shapes and a model that knows nothing of them, in a folder; photos are of the size of the network's."""
+    draw(tmp_path / "data", per_class=4)
+    dataset = ingest(tmp_path / "data")
+    config = ResNetConfig("basic", (1, 1, 1, 1)).with_classes(4)
+    checkpoint = Checkpoint(config, ResNet(config).state_dict(), Preprocess(size=32), dataset.classes)
+    write_folder(checkpoint, tmp_path / "model")
+    logits, targets = torch.eye(4).roll(1, 0)[list(dataset.targets)], torch.tensor(dataset.targets)
+    names = [image.name for image in dataset.images]
+    found = report(logits, targets, dataset.classes, names, majority_train=0)
+    answers = {name: (int(true), int(row.argmax())) for name, true, row in zip(names, targets, logits, strict=True)}
+    return dataset, Finished(found, "trained", tmp_path / "model", answers, 1.0, None)
+
+
+CPU = cast("Models", SimpleNamespace(device="cpu"))
+
+
+def test_a_result_is_the_model_and_pictures_of_its_mistakes(trained: tuple[Dataset, Finished]) -> None:
+    (found,) = result(*trained, CPU)
+    assert isinstance(found, Result) and found.archive is not None and found.archive.is_file()
+    assert len(found.overlays) == min(MISTAKES, len(found.report.mistakes)) > 0
+
+
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        ("shutil.make_archive", "model.zip could not be written (OSError)"),
+        ("ui.training.grad_cam", "could not be drawn"),
+    ],
+)
+def test_a_result_outlives_what_could_not_be_made_of_it(
+    broken: str, said: str, trained: tuple[Dataset, Finished], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError
+
+    monkeypatch.setattr(broken, fail)
+    warned, found = result(*trained, CPU)
+    assert isinstance(warned, Unwritten) and said in str(warned.refusal)
+    assert isinstance(found, Result) and found.folder.is_dir()
+    assert (found.archive is None) == ("archive" in broken) and (not found.overlays) == ("grad" in broken)
+    view = View("done", 0, (warned, found), None, 61.0)
+    assert said in panel(view, RUN)
+    told = progress(view, "run:x")
+    assert told["events"] == [{"event": "unwritten", "refusal": str(warned.refusal)}] and told["metrics"]

@@ -417,5 +417,5 @@ def test_class_indices_with_gaps_are_refused(refused: Any, indices: dict[str, An
 
 
 def test_names_are_made_fit_to_print() -> None:
-    described = layouts.describe("it", {**THREE, "label_names": ["a\nb", "\x1b[2Jc", "蒲公英"]})
-    assert described.label_names == ("a b", " [2Jc", "蒲公英")
+    described = layouts.describe("it", {**THREE, "label_names": ["a\nb", "\x1b[2Jc", "蒲公英\u3000"]})
+    assert described.label_names == ("a b", "[2Jc", "蒲公英")
