@@ -6,6 +6,7 @@ the selectors that say which form of a character is meant.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 #: Zero-width (non-)joiners, and the tags that make a flag of 🏴: part of a character between others, else nothing.
@@ -18,6 +19,8 @@ BLANK, NOTHING = "\u2800\u3164\uffa0", "\u034f\u115f\u1160\u17b4\u17b5"
 NEVER_SEEN = ((0xFDD0, 0xFDEF), (0x2065, 0x2065), (0xFFF0, 0xFFF8), (0xE0000, 0xE0FFF))
 #: Signs that stand before a number or a letter and are seen, of a category whose others aren't.
 SEEN_FORMATS = "\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd"
+#: Of what counts as printable, what is not seen by itself.
+ODD = re.compile(f"[{BLANK}{NOTHING}{''.join(f'{low}-{high}' for low, high in SELECTORS)}]")
 
 
 def class_name(text: str) -> str:
@@ -26,6 +29,9 @@ def class_name(text: str) -> str:
     What is no character becomes a replacement character. Two names that look the same are the same then, but for
     characters that resemble others.
     """
+    spaced = text == " ".join(text.split())
+    if spaced and text.isprintable() and not ODD.search(text) and unicodedata.is_normalized("NFC", text):
+        return text  # as nearly all are, and there may be thousands
     while True:
         composed = unicodedata.normalize("NFC", text)
         kept = (one if part else _instead(one) for one, part in zip(composed, _parts(composed), strict=True))

@@ -42,6 +42,7 @@ from huggingface_hub.file_download import repo_folder_name
 from tqdm.auto import tqdm
 
 from resnet.errors import Refusal
+from weights.layouts import license_text
 
 #: Called with (bytes so far, bytes in all, file name) while a file arrives; may raise to stop the download.
 Progress = Callable[[int, int, str], None]
@@ -146,7 +147,7 @@ class Hub:
             for sibling in info.siblings or []
         }
         licence = info.card_data.get("license") if info.card_data else None
-        listing = Listing(repo, revision, str(info.sha), files, str(licence) if licence else None)
+        listing = Listing(repo, revision, str(info.sha), files, license_text(licence))
         with self._sentences(**facts):
             self._write_receipt(listing)
         return listing
@@ -220,7 +221,7 @@ class Hub:
             files = {name: RemoteFile(*fields) for name, fields in data["files"].items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
-        return Listing(repo, revision, commit, files, data.get("license"), from_cache)
+        return Listing(repo, revision, commit, files, license_text(data.get("license")), from_cache)
 
     def _mark(self, listing: Listing, name: str) -> Path:
         remote = listing.files[name]

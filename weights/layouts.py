@@ -139,7 +139,7 @@ def _describe_timm(name: str, config: Json, class_indices: Json | None) -> Descr
         )
         if rule
         else DEFAULT_RULE,
-        cfg.get("license") or config.get("license"),
+        license_text(cfg.get("license")) or license_text(config.get("license")),
     )
 
 
@@ -204,7 +204,7 @@ def _describe_transformers(name: str, config: Json, preprocessor: Json) -> Descr
         labels = None  # transformers' placeholders say nothing
     return Description(
         "transformers", network, _transformers_preprocess(preprocessor), label_names(name, network, labels),
-        license=config.get("license"),
+        license=license_text(config.get("license")),
     )  # fmt: skip
 
 
@@ -418,6 +418,13 @@ def label_names(name: str, config: ResNetConfig, labels: Sequence[object] | None
 
         return tuple(ResNet18_Weights.IMAGENET1K_V1.meta["categories"])
     return tuple(f"class {index}" for index in range(outputs))
+
+
+def license_text(value: object) -> str | None:
+    """What a config or a card says of its licence, where that is a text or some of them; None where it is not."""
+    several = value if isinstance(value, list | tuple) else (value,)
+    texts = [shorten(one).strip() for one in several[:10] if isinstance(one, str)]
+    return shorten(", ".join(filter(None, texts))) or None
 
 
 def by_index(mapping: Json | None) -> list[str] | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from huggingface_hub import HfApi, ModelCardData
 from torch import Tensor
 
 import weights.hub
@@ -111,3 +112,19 @@ def test_a_base_is_fetched_as_it_stands(tmp_path: Path) -> None:
     assert checkpoint.architecture == "ResNet (basic, 1-1-1-1)"
     assert checkpoint.label_names == ()
     assert checkpoint.license == "mit"
+
+
+@pytest.mark.parametrize(("said", "read"), [(["mit", "isc"], "mit, isc"), (3, None), ({"a": "mit"}, None), ("", None)])
+def test_a_licence_of_a_card_that_is_no_text(
+    client: Hub, monkeypatch: pytest.MonkeyPatch, said: Any, read: str | None
+) -> None:
+    def info(*arguments: Any, **named: Any) -> Any:
+        found = asked(*arguments, **named)
+        found.card_data = ModelCardData(license=said)
+        return found
+
+    asked = HfApi.model_info
+    monkeypatch.setattr(HfApi, "model_info", info)
+    listing = client.resolve("lab/timm")
+    # From the Hub, and from what is noted of it.
+    assert listing.license == client.resolve("lab/timm", listing.commit).license == read

@@ -419,3 +419,25 @@ def test_class_indices_with_gaps_are_refused(refused: Any, indices: dict[str, An
 def test_names_are_made_fit_to_print() -> None:
     described = layouts.describe("it", {**THREE, "label_names": ["a\nb", "\x1b[2Jc", "蒲公英\u3000"]})
     assert described.label_names == ("a b", "[2Jc", "蒲公英")
+
+
+@pytest.mark.parametrize(
+    ("said", "read"),
+    [
+        ("mit", "mit"), (" mit\n", "mit"), (["mit"], "mit"), (["mit", "apache-2.0", 3, ""], "mit, apache-2.0"),
+        (3, None), (True, None), ({"name": "mit"}, None), ([], None), ([["mit"]], None), ("", None), (None, None),
+        ("x" * 1_000_000, f"{'x' * 198} …"), (["x" * 150] * 1000, f"{'x' * 150}, {'x' * 46} …"),
+        ("\x1b[2Jmit", "[2Jmit"),
+    ],
+    ids=lambda value: str(value)[:20],
+)  # fmt: skip
+def test_a_licence_is_a_text_or_some(said: object, read: str | None) -> None:
+    for config in (
+        {**THREE, "license": said},
+        {**THREE, "pretrained_cfg": {"license": said}},
+        {"model_type": "resnet", "license": said},
+    ):
+        assert layouts.describe("it", config).license == read
+    assert layouts.describe("it", {**THREE, "license": "mit", "pretrained_cfg": {"license": said}}).license == (
+        read or "mit"
+    )
