@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+#: Characters of a class's name: more than any that a folder can have.
+MAX_LABEL = 1000
 #: Zero-width (non-)joiners, and the tags that make a flag of 🏴: part of a character between others, else nothing.
 JOINERS, TAGS, FLAG = "\u200c\u200d", ("\U000e0020", "\U000e007f"), "\U0001f3f4"
 #: Forms of the character before: mongolian, of emoji and symbols, of ideographs.

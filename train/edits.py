@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from resnet.errors import Refusal
-from resnet.naming import class_name
+from resnet.naming import MAX_LABEL, class_name
 from train.dataset import Dataset, check, moved, without
 
 #: Beside a model: what was changed in the data that it learnt from.
 EDITS = "edits.json"
-#: Characters of a class's name: any that a folder can have, with room.
-MAX_LABEL = 1000
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from torch import Tensor
 from resnet.classifier import DEFAULT_RULE, NoneOfThese
 from resnet.config import EXPANSION, STAGE_PLANES, VARIANTS, Block, ResNetConfig
 from resnet.errors import Refusal
-from resnet.naming import class_name, printable
+from resnet.naming import MAX_LABEL, class_name, printable
 from resnet.network import ResNet
 from resnet.preprocess import CropMode, Interpolation, Preprocess
 
@@ -403,7 +403,7 @@ def label_names(name: str, config: ResNetConfig, labels: Sequence[object] | None
     """A name for each output: those given, else ImageNet's for 1000 outputs, else ``class 0``, ``class 1`` …
 
     Raises:
-        Refusal: if there are as many names as there aren't outputs.
+        Refusal: if there are as many names as there aren't outputs, or one is no name but a book.
     """
     outputs = config.num_classes if config.include_top else 0
     if labels and outputs:
@@ -412,7 +412,14 @@ def label_names(name: str, config: ResNetConfig, labels: Sequence[object] | None
                 "weights.labels", "{name} gives {given} class names for {outputs} outputs; mend its config or its "
                 "class_indices.json.", name=name, given=len(labels), outputs=outputs,
             )  # fmt: skip
-        return tuple(class_name(str(label)) for label in labels)
+        texts = [str(label) for label in labels]
+        if (longest := max(map(len, texts))) > MAX_LABEL:
+            raise Refusal(
+                "weights.long_label", "{name} gives a class a name of {length} characters, {label}; {limit} are the "
+                "most: choose another model, or mend its config or its class_indices.json.",
+                name=name, length=f"{longest:,}", label=shorten(max(texts, key=len), 60), limit=f"{MAX_LABEL:,}",
+            )  # fmt: skip
+        return tuple(map(class_name, texts))
     if outputs == 1000:
         from torchvision.models import ResNet18_Weights  # the names of ImageNet's classes, in order
 

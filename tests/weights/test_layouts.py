@@ -17,6 +17,7 @@ from torch import Tensor
 
 from resnet.config import VARIANTS, ResNetConfig
 from resnet.preprocess import Preprocess
+from tests.effort import at_once
 from weights import layouts
 from weights.catalog import CATALOG
 from weights.load import load
@@ -414,6 +415,21 @@ def test_names_that_do_not_match_the_outputs_are_refused(refused: Any) -> None:
 )
 def test_class_indices_with_gaps_are_refused(refused: Any, indices: dict[str, Any]) -> None:
     refused("weights.config", layouts.describe, "it", THREE, class_indices=indices)
+
+
+@pytest.mark.parametrize("long", ["x" * 1001, "花" * 5_000_000, {"x": "y" * 1000}])
+def test_a_name_that_is_a_book_is_refused_at_once(refused: Any, long: Any) -> None:
+    for config, indices in (
+        ({"label_names": ["a", "b", long]}, None),
+        ({"id2label": {"0": "a", "1": long, "2": "c"}}, None),
+        ({}, {"0": long, "1": "b", "2": "c"}),
+    ):
+        refusal = at_once(
+            lambda: refused("weights.long_label", layouts.describe, "it", {**THREE, **config}, class_indices=indices)  # noqa: B023
+        )
+        assert len(str(refusal)) < 300
+    named = layouts.describe("it", {**THREE, "label_names": ["a", "b", "x" * 1000]}).label_names
+    assert named[2] == "x" * 1000
 
 
 def test_names_are_made_fit_to_print() -> None:
