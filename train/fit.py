@@ -29,7 +29,7 @@ from train.methods import freeze, train_mode
 from train.optimizer import follow, optimizer_for, saved_by_freezing, set_rates, stop_learning
 from train.plan import Plan
 from train.recipe import Recipe, amp_dtype
-from train.state import read_state, write_state
+from train.state import damaged, read_state, write_state
 from train.teacher import Teacher
 
 
@@ -67,8 +67,13 @@ def fit(
     """
     trainer = _Trainer(network, data, recipe, device, seconds, teacher)
     state = None if folder is None else read_state(folder, trainer.about())
-    if state is not None:
-        trainer.load(state)
+    if folder is not None and state is not None:
+        try:
+            trainer.load(state)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # of a state that is whole and has never been one of ours
+            raise damaged(folder) from error
     yield Started("train", len(data.photos))
     if state is not None:
         yield Resumed(trainer.epoch, trainer.plan.progress)

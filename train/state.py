@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import pickle
+import zipfile
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -33,6 +33,15 @@ def write_state(folder: Path, state: dict[str, Any], name: str = STATE) -> bool:
     return True
 
 
+def damaged(folder: Path, name: str = STATE) -> Refusal:
+    """Of a state that can't be gone on from."""
+    return Refusal(
+        "state.broken", "The saved state in {name} is damaged; delete {file} there, or train from the start without "
+        "--resume.",
+        name=folder.name, file=name,
+    )  # fmt: skip
+
+
 def read_state(folder: Path, about: Mapping[str, Any], name: str = STATE) -> dict[str, Any] | None:
     """The state in a folder, on the CPU; None if there is none.
 
@@ -50,14 +59,14 @@ def read_state(folder: Path, about: Mapping[str, Any], name: str = STATE) -> dic
     if not path.is_file():
         return None
     try:
+        with zipfile.ZipFile(path) as archive:  # torch itself would take a tensor with a damaged number in it
+            if archive.testzip() is not None:
+                raise ValueError("a checksum differs")
         state = torch.load(path, map_location="cpu", weights_only=True)
         if not isinstance(state, dict):
             raise ValueError("no mapping")
-    except (OSError, ValueError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
-        raise Refusal(
-            "state.broken", "The saved state in {name} can't be read; delete {file} and train from the start.",
-            name=folder.name, file=name,
-        ) from error  # fmt: skip
+    except Exception as error:  # a reader given a broken file raises whatever it likes
+        raise damaged(folder, name) from error
     known = state.get("about")
     differs = [key for key, value in about.items() if not isinstance(known, dict) or known.get(key) != value]
     if differs:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -311,5 +312,52 @@ def test_a_state_is_whole_or_not_there(tmp_path: Path) -> None:
     data = (tmp_path / STATE).read_bytes()
     for broken in (b"", b"x" * 100, data[: len(data) // 2]):
         (tmp_path / STATE).write_bytes(broken)
-        with pytest.raises(Refusal, match="can't be read"):
+        with pytest.raises(Refusal, match="is damaged"):
             read_state(tmp_path, {})
+
+
+def _plain(value: Any) -> Any:
+    """Of nested tensors what can be compared."""
+    if isinstance(value, Mapping):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return (value.dtype, value.tolist()) if isinstance(value, Tensor) else value
+
+
+def _corner(value: Any) -> Any:
+    """The same nesting with a number or two of each tensor, so that a state is small."""
+    if isinstance(value, Mapping):
+        return {key: _corner(one) for key, one in value.items()}
+    return value.flatten()[:2].clone() if isinstance(value, Tensor) else value
+
+
+def test_a_damaged_byte_of_a_state_is_a_sentence_or_no_damage(make_job: Callable[..., Job], tmp_path: Path) -> None:
+    list(run(make_job("all", epochs=2, image_size=32, state=tmp_path / "state")))
+    state = _corner(torch.load(tmp_path / "state" / STATE, weights_only=True))
+    folder = tmp_path / "small"
+    assert write_state(folder, state)
+    data = (folder / STATE).read_bytes()
+    dice, refused = random.Random(0), 0
+    for _ in range(300):
+        broken = bytearray(data)
+        broken[dice.randrange(len(data))] ^= 1 << dice.randrange(8)
+        (folder / STATE).write_bytes(broken)
+        try:
+            assert _plain(read_state(folder, state["about"])) == _plain(state)
+        except Refusal as refusal:
+            assert refusal.code == "state.broken" and "without --resume" in str(refusal)
+            refused += 1
+    assert 100 < refused < 300  # zips are padded: some bytes say nothing
+
+
+@pytest.mark.parametrize("change", [{"network": {}}, {"optimizer": None}, {"random": torch.ones(3)}, {"plan": {}}])
+def test_a_state_that_is_none_of_ours_is_a_sentence(
+    change: dict[str, Any], make_job: Callable[..., Job], tmp_path: Path
+) -> None:
+    job = make_job("all", epochs=2, image_size=32, state=tmp_path / "state")
+    list(run(job))
+    state = torch.load(tmp_path / "state" / STATE, weights_only=True)
+    write_state(tmp_path / "state", {**state, **change})
+    with pytest.raises(Refusal, match="saved state in state is damaged"):
+        list(run(job))
