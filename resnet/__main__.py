@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import csv
-import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
@@ -17,10 +16,11 @@ from tqdm.auto import tqdm
 from resnet.classifier import Classification, Classifier
 from resnet.config import VARIANTS
 from resnet.errors import Refusal
+from resnet.naming import escaped
 from resnet.photos import find_photos
 from resnet.rows import header, to_json, to_table
 from resnet.summary import LayerFacts, Part, layers, parts, to_csv
-from resnet.terminal import device_of, run_command
+from resnet.terminal import as_json, device_of, run_command, say
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -79,16 +79,16 @@ def _layers(args: argparse.Namespace) -> int:
             file.write(to_csv(found))
     elif args.json:
         for one in found:
-            print(json.dumps(asdict(one)))
+            say(as_json(asdict(one)))
     else:
-        print(f"{'part':22}{'output':>20}{'parameters':>14}{'MACs':>17}{'activations':>15}{'field':>7}  shortcut")
+        say(f"{'part':22}{'output':>20}{'parameters':>14}{'MACs':>17}{'activations':>15}{'field':>7}  shortcut")
         for part in parts(facts, args.depth):
             output = " x ".join(map(str, (*part.output_shape[2:], part.output_shape[1])))
-            print(
+            say(
                 f"{part.name:22}{output:>20}{part.parameters:>14,}{part.macs:>17,}{part.activation_bytes:>13,} B"
                 f"{part.receptive_field or '-':>7}  {part.shortcut or ''}"
             )
-        print(
+        say(
             f"{'in all':42}{sum(one.parameters for one in facts):>14,}{sum(one.macs for one in facts):>17,}"
             f"{sum(one.activation_bytes for one in facts):>13,} B"
         )
@@ -113,11 +113,11 @@ def _classify(args: argparse.Namespace) -> int:
         for row in tqdm(rows, total=len(photos), unit=" photos", disable=not sys.stderr.isatty(), file=sys.stderr):
             failed += row.refusal is not None
             with tqdm.external_write_mode():  # the bar makes way where both go to one terminal
-                print(json.dumps(to_json(row), ensure_ascii=False) if args.json else _line(row), flush=True)
+                say(as_json(to_json(row)) if args.json else _line(row))
             if table:
                 table.writerow(to_table(row, row.name, top_k))
     if failed:
-        print(f"{failed} of {len(photos)} could not be classified.", file=sys.stderr)
+        say(f"{failed} of {len(photos)} could not be classified.", file=sys.stderr)
     return 1 if failed else 0
 
 
@@ -145,10 +145,10 @@ def _writable(path: str) -> Iterator[TextIO]:
 
 def _line(row: Classification) -> str:
     if row.refusal:
-        return f"{row.name}: {row.refusal}"
+        return f"{escaped(row.name)}: {row.refusal}"
     note = {"none": " (may be none of the classes)", "close": " (the first two are close)", "clear": ""}[row.verdict]
     names = ", ".join(f"{one.label} {one.probability:.1%}" for one in row.predictions)
-    return f"{row.name}: {names}{note}"
+    return f"{escaped(row.name)}: {names}{note}"
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from resnet.naming import escaped
+
 
 class Refusal(Exception):
     """What was asked can't be done, said in one sentence that a visitor can act on.
@@ -9,11 +11,13 @@ class Refusal(Exception):
     Args:
         code: a stable name of the kind of refusal, e.g. ``"image.truncated"``; the page looks up its translation.
         sentence: the English sentence, with ``{name}`` for each of `facts`.
-        facts: what the sentence is about: file names, repositories, sizes.
+        facts: what the sentence is about: file names, repositories, sizes. Texts are kept as they can be shown: a
+            stranger's name is no command to a terminal.
     """
 
     def __init__(self, code: str, sentence: str, **facts: object) -> None:
         self.code = code
+        facts = {name: escaped(fact) if isinstance(fact, str) else fact for name, fact in facts.items()}
         self.facts = facts
         self._sentence = sentence
         super().__init__(sentence.format(**facts))

@@ -59,6 +59,22 @@ def printable(text: str, instead: str = " ") -> str:
     )
 
 
+def escaped(text: str) -> str:
+    """A text as it can be shown anywhere: what would move a cursor, turn what stands around it or is half a character
+    stands there as its number, ``\\x1b``. Spaces of all widths stay.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        one if one.isprintable() or unicodedata.category(one) == "Zs" or (part and not _is_vague(one)) else _number(one)
+        for one, part in zip(text, _parts(text), strict=True)
+    )
+
+
+def _number(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
+
+
 def _is_vague(character: str) -> bool:
     """Whether it is seen differently everywhere: nothing is agreed on what it is."""
     return unicodedata.category(character) in ("Cn", "Co")

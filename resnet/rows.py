@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from resnet.classifier import Classification
+from resnet.naming import escaped
 
 
 def to_json(row: Classification) -> dict[str, Any]:
@@ -34,5 +35,7 @@ def to_table(row: Classification, name: str, top_k: int) -> list[object]:
 
 
 def harmless(cell: object) -> object:
-    """A spreadsheet runs a text that begins like a formula; class names come from strangers' checkpoints."""
-    return f"'{cell}" if isinstance(cell, str) and cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
+    """A spreadsheet runs a text that begins like a formula, a terminal what begins with an escape: both stay text."""
+    if not isinstance(cell, str):
+        return cell
+    return escaped(f"'{cell}" if cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 import os
 import sys
+from typing import TextIO
 
 import torch
 
 from resnet.errors import Refusal
+from resnet.naming import escaped
 
 
 def run_command(args: argparse.Namespace) -> int:
@@ -20,11 +23,31 @@ def run_command(args: argparse.Namespace) -> int:
     try:
         return int(args.run(args))
     except Refusal as refusal:
-        print(refusal, file=sys.stderr)
+        say(refusal, file=sys.stderr)
         return 2
     except BrokenPipeError:  # `| head` has seen enough; what is still in the buffer goes nowhere
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def say(*texts: object, file: TextIO | None = None) -> None:
+    """Print texts, each on lines of its own; whatever a stranger wrote in them stays text."""
+    for text in texts:
+        print(shown(str(text)), file=file, flush=True)
+
+
+def shown(lines: str) -> str:
+    """Lines in which nothing commands a terminal."""
+    return "\n".join(map(escaped, lines.split("\n")))
+
+
+def as_json(data: object) -> str:
+    """One line of JSON that says the same and commands no terminal."""
+    text = json.dumps(data, ensure_ascii=False)
+    # Only inside of texts is anything but ASCII, and there JSON has such numbers for it.
+    return (
+        text if text.isprintable() else "".join(one if escaped(one) == one else json.dumps(one)[1:-1] for one in text)
+    )
 
 
 def device_of(name: str | None) -> torch.device | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 from collections import Counter
@@ -17,8 +16,9 @@ from tqdm.auto import tqdm
 
 from resnet.classifier import Classifier, NoneOfThese
 from resnet.errors import Refusal
+from resnet.naming import escaped
 from resnet.photos import Photo, find_photos
-from resnet.terminal import device_of
+from resnet.terminal import as_json, device_of, say
 from train import tables
 from train.calibration import Score, fit_rule, reliability
 from train.dataset import Dataset
@@ -84,13 +84,13 @@ def run(args: argparse.Namespace) -> int:
             "stored_temperature": {"temperature": classifier.temperature, "ece": own.ece, "log_loss": own.log_loss},
             "others": {path: one.to_json() for path, one in flagged.items()},
         }
-        print(json.dumps(measured, ensure_ascii=False))
+        say(as_json(measured))
     else:
-        print("\n".join(_lines(found, classifier, own.ece, flagged)))
+        say("\n".join(_lines(found, classifier, own.ece, flagged)))
         if others:
-            print("\n".join(_scores(logits, others)))
+            say("\n".join(_scores(logits, others)))
     for refusal in unread:
-        print(refusal, file=sys.stderr)
+        say(refusal, file=sys.stderr)
     return 1 if unread else 0
 
 
@@ -132,7 +132,9 @@ def _logits(
 ) -> tuple[Tensor, list[int]]:
     """``(N, K)`` of those that can be read, and which these are."""
     found, kept = [torch.empty(0, len(classifier.label_names))], []
-    bar = tqdm(desc=words, total=len(photos), unit=" photos", disable=quiet or not sys.stderr.isatty(), leave=False)
+    bar = tqdm(
+        desc=escaped(words), total=len(photos), unit=" photos", disable=quiet or not sys.stderr.isatty(), leave=False
+    )
     with bar:
         for place, one in enumerate(classifier.logits_iter(photos)):
             if isinstance(one, Refusal):

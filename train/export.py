@@ -15,6 +15,7 @@ import torch
 from resnet.errors import Refusal
 from resnet.photos import find_photos
 from resnet.preprocess import open_image
+from resnet.terminal import say
 from train.drawn import draw
 from train.unpack import disk_refusal
 from weights.checkpoint import read_folder
@@ -37,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Export and say the largest difference."""
     difference, count = export_onnx(Path(args.folder), args.photos)
-    print(
+    say(
         f'{Path(args.folder) / FILE}: input "image" (N, 3, H, W) normalised, output "logits"; on {count} images the '
         f"largest difference of a logit from PyTorch is {difference:.2g}."
     )

@@ -8,6 +8,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
+from resnet.terminal import say
 from train.dataset import Dataset
 from train.findings import findings
 from train.opening import HELP, on_hub, open_dataset
@@ -82,29 +83,29 @@ def _print(dataset: Dataset, found: Split, parts: list[str | None]) -> None:
     shown = [part for part in ("train", "val", "test") if any(one == part for one in parts)]
     width = max(20, *(len(label) + 2 for label in dataset.classes))
     for label in dataset.classes:
-        print(f"{label:{width}}" + "".join(f"{part} {counts[label, part]:<8,}" for part in shown).rstrip())
-    print(f"{'in all':{width}}" + "".join(f"{part} {parts.count(part):<8,}" for part in shown).rstrip())
+        say(f"{label:{width}}" + "".join(f"{part} {counts[label, part]:<8,}" for part in shown).rstrip())
+    say(f"{'in all':{width}}" + "".join(f"{part} {parts.count(part):<8,}" for part in shown).rstrip())
     report = dataset.report
     if found.origin != "drawn":
         given = "The val part" if found.origin == "given" else "The test part, which serves as val,"
-        print(f"{given} was given and is kept as it is.")
+        say(f"{given} was given and is kept as it is.")
     if found.leaked:
         names = ", ".join(dataset.images[index].name for index in found.leaked[:5])
-        print(f"{len(found.leaked):,} of its images have a copy in train ({names}); --drop-leaked leaves those out.")
+        say(f"{len(found.leaked):,} of its images have a copy in train ({names}); --drop-leaked leaves those out.")
     if found.dropped:
-        print(f"{len(found.dropped):,} images with a copy in val are left out of train.")
+        say(f"{len(found.dropped):,} images with a copy in val are left out of train.")
     if found.absent:
-        print(f"No image of {', '.join(found.absent)} was given to val.")
+        say(f"No image of {', '.join(found.absent)} was given to val.")
     if copies := len(report.exact) + len(report.near):
-        print(f"Groups of copies or look-alikes: {copies:,}{_sides(found)}.")
+        say(f"Groups of copies or look-alikes: {copies:,}{_sides(found)}.")
     if found.chained:
-        print(f"All images of {', '.join(found.chained)} look alike, so look-alikes of them are on both sides.")
+        say(f"All images of {', '.join(found.chained)} look alike, so look-alikes of them are on both sides.")
     for one in findings(report):
         if one.code not in ("exact", "near", "unreadable"):
             names = f" {', '.join(one.names[:5])}{' …' if len(one.names) > 5 else ''}" if one.names else ""
-            print(f"{one}{names}", file=sys.stderr)
+            say(f"{one}{names}", file=sys.stderr)
     for file in report.left_out.unreadable:
-        print(f"Left out: {file.name}. {file.reason}", file=sys.stderr)
+        say(f"Left out: {file.name}. {file.reason}", file=sys.stderr)
 
 
 def _sides(found: Split) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from resnet.terminal import device_of
+from resnet.terminal import device_of, say, shown
 from train.dataset import Dataset
 from train.distributed import processes
 from train.edits import Edit, apply, read_edits
@@ -166,7 +166,7 @@ def _dataset(data: str, folder: Path, edits: tuple[Edit, ...], quiet: bool) -> D
     dataset = apply(open_dataset(data, folder, quiet=quiet), edits)
     if not quiet:
         for one in findings(dataset.report):
-            print(f"- {one}" + (f" {', '.join(one.names[:4])}" if one.names else ""))
+            say(f"- {one}" + (f" {', '.join(one.names[:4])}" if one.names else ""))
     return dataset
 
 
@@ -176,7 +176,7 @@ def _say_split(dataset: Dataset, parts: Split) -> None:
         "given": "in the val part that was given",
         "test": "in the test part that was given",
     }
-    print(
+    say(
         f"{dataset.name}: {len(dataset.classes)} classes, {len(parts.train):,} images to learn from, "
         f"{len(parts.val):,} {words[parts.origin]}"
         + (f", {len(parts.test):,} in the test part, which is only reported on." if parts.test else ".")
@@ -226,7 +226,7 @@ class _Screen:
         else:
             line = self._line(event)
             if line:
-                tqdm.write(line)
+                tqdm.write(shown(line))
 
     def _line(self, event: Event) -> str:
         if isinstance(event, Baseline):

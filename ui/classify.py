@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import html
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -20,7 +19,7 @@ from ui import many
 from ui.components import CountInput, PhotoInput
 from ui.drawing import data_uri, overlay
 from ui.models import Load, Loaded, Models
-from ui.texts import Markup, alert, both, label, sentence
+from ui.texts import Markup, alert, both, label, plain, sentence
 from ui.words import device_words, not_ready, percent, refused
 from weights.catalog import CATALOG, FLOWERS, entries
 
@@ -195,7 +194,7 @@ def _loading(title: str, load: Load) -> str:
         text += both("facts.progress", done=f"{load.done / 1e6:.0f}", total=f"{load.total / 1e6:.0f}")
         share = 100 * load.done / load.total
         bar = (
-            f'<span class="track" role="progressbar" aria-valuenow="{share:.0f}" aria-label="{html.escape(title)}">'
+            f'<span class="track" role="progressbar" aria-valuenow="{share:.0f}" aria-label="{plain(title)}">'
             f'<span class="fill" style="width:{share:.1f}%"></span></span>'
         )
     return f'<div class="facts"><span>{text}</span>{bar}</div>'
@@ -211,7 +210,7 @@ def _facts(found: Loaded) -> str:
         else both("facts.shipped" if source.name == FLOWERS else "facts.local")
     )
     parts = [
-        f"<b>{html.escape(checkpoint.architecture)}</b>",
+        f"<b>{plain(checkpoint.architecture)}</b>",
         both("facts.parameters", millions=f"{checkpoint.config.num_parameters / 1e6:.1f}"),
         both("facts.classes", count=f"{len(checkpoint.label_names):,}")
         if checkpoint.label_names
@@ -266,7 +265,7 @@ def _card(found: Loaded, row: Classification, seconds: float) -> str:
         doubt = both("doubt.close", first=best.label, second=_second(found, row))
     bars = "".join(
         f'<li><button type="button" data-index="{one.index}" aria-pressed="{"true" if one is best else "false"}">'
-        f'<span class="name">{html.escape(one.label)}</span><span class="percent">{percent(one.probability)}</span>'
+        f'<span class="name">{plain(one.label)}</span><span class="percent">{percent(one.probability)}</span>'
         f'<span class="track"><span class="fill" style="width:{100 * one.probability:.2f}%"></span></span>'
         "</button></li>"
         for one in row.predictions
@@ -274,7 +273,7 @@ def _card(found: Loaded, row: Classification, seconds: float) -> str:
     took = both("answer.time", ms=f"{1000 * seconds:.0f}", device=Markup(device_words(found.classifier.computed_on)))
     return (
         '<div class="card" aria-live="polite">'
-        f'<p class="answer">{html.escape(best.label)} <small>{percent(best.probability)}</small></p>'
+        f'<p class="answer">{plain(best.label)} <small>{percent(best.probability)}</small></p>'
         + (f'<p class="doubt">{doubt}</p>' if doubt else "")
         + f'<ol class="bars">{bars}</ol><p class="hint">{took} {both("answer.hint")}</p></div>'
     )
@@ -297,7 +296,7 @@ def _pictures(found: Loaded, row: Classification, index: int) -> str:
         (data_uri(overlay(row.crop, heat)), both("pictures.heat", name=name), f"Grad-CAM: {name}"),
     )
     drawn = "".join(
-        f'<figure><img src="{uri}" alt="{html.escape(alt)}"><figcaption>{caption}</figcaption></figure>'
+        f'<figure><img src="{uri}" alt="{plain(alt)}"><figcaption>{caption}</figcaption></figure>'
         for uri, caption, alt in figures
     )
     return f'<div class="pictures">{drawn}</div>'

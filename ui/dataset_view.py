@@ -17,7 +17,7 @@ from train.edits import Edit
 from train.findings import Finding, findings
 from train.unlike import Unlike
 from ui.drawing import data_uri
-from ui.texts import Markup, both, sentence
+from ui.texts import Markup, both, plain, sentence
 
 #: Shown of each: classes, thumbnails in a class, findings, images that look unlike the rest.
 CLASSES, IN_CLASS, FINDINGS, ODD = 40, 6, 12, 8
@@ -64,14 +64,12 @@ def _classes(dataset: Dataset) -> str:
         width = f"{100 * one.images / most:.1f}%"
         images = by_class[one.label]
         chosen = images[:: max(1, len(images) // IN_CLASS)][:IN_CLASS]
-        thumbs = "".join(
-            f'<img src="{thumb(image.path)}" alt="" title="{html.escape(image.name)}">' for image in chosen
-        )
+        thumbs = "".join(f'<img src="{thumb(image.path)}" alt="" title="{plain(image.name)}">' for image in chosen)
         parts = ", ".join(
             f"{part} {getattr(one, part):,}" for part in ("train", "val", "test") if getattr(one, part)
         )  # fmt: skip
         rows.append(
-            f'<li><span class="name">{html.escape(one.label)}</span><span class="count">{one.images:,}'
+            f'<li><span class="name">{plain(one.label)}</span><span class="count">{one.images:,}'
             + (f" <small>({parts})</small>" if parts else "")
             + f'</span><span class="track"><span class="fill" style="width:{width}"></span></span>'
             f'<span class="thumbs">{thumbs}</span></li>'
@@ -88,7 +86,7 @@ def _odd(dataset: Dataset, odd: Sequence[Unlike]) -> str:
     images = {image.name: image for image in dataset.images}
     figures = "".join(
         f'<figure><img src="{thumb(images[one.name].path)}" alt=""><figcaption>'
-        f"<b>{html.escape(one.name)}</b> {', '.join(both(f'unlike.{reason}') for reason in one.reasons)}"
+        f"<b>{plain(one.name)}</b> {', '.join(both(f'unlike.{reason}') for reason in one.reasons)}"
         f"{edit_button('leave', one.name, 'data.leave_out')}</figcaption></figure>"
         for one in odd[:ODD]
         if one.name in images
@@ -126,7 +124,7 @@ def _finding(one: Finding) -> str:
         text = _unreadable(str(one.facts["refusal"]), one.names[0], str(one.facts["reason"]))
     else:
         text = both(f"finding.{one.code}", **one.facts)
-    names = ", ".join(html.escape(name) for name in one.names[:6]) + (" …" if len(one.names) > 6 else "")
+    names = ", ".join(plain(name) for name in one.names[:6]) + (" …" if len(one.names) > 6 else "")
     return f"{text}{f' <small>{names}</small>' if names else ''}"
 
 
@@ -135,7 +133,7 @@ def _unreadable(code: str, name: str, reason: str) -> str:
     try:
         return sentence(Refusal(code, "{reason}", reason=reason, name=name))
     except KeyError:
-        return html.escape(reason)
+        return plain(reason)
 
 
 def edit_list(edits: Sequence[Edit]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import html
 import tempfile
 import time
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ from ui.components import FileInput
 from ui.drawing import thumbnail
 from ui.listing import LISTING_JS
 from ui.models import Models
-from ui.texts import Markup, both, label, sentence
+from ui.texts import Markup, both, label, plain, sentence
 from ui.words import device_words, not_ready, percent, refused
 
 #: Photos in one table; more belong into the terminal.
@@ -123,15 +122,15 @@ def shown_as(name: str) -> str:
 
 def _row(row: Classification, shown: str) -> str:
     """One row of the table, as HTML. Names are strangers' texts and are escaped."""
-    name, picture, cells = html.escape(shown), "", ("", "", "")
+    name, picture, cells = plain(shown), "", ("", "", "")
     if row.crop is not None:
         picture = f'<img src="{thumbnail(row.crop)}" width="56" height="56" alt="{name}">'
     if row.refusal:
         note = sentence(row.refusal)
     else:
         first, second = row.predictions[0], row.predictions[1] if len(row.predictions) > 1 else None
-        runner_up = f"{html.escape(second.label)} <small>{percent(second.probability)}</small>" if second else ""
-        cells = (f"<b>{html.escape(first.label)}</b>", percent(first.probability), runner_up)
+        runner_up = f"{plain(second.label)} <small>{percent(second.probability)}</small>" if second else ""
+        cells = (f"<b>{plain(first.label)}</b>", percent(first.probability), runner_up)
         note = both(f"note.{row.verdict}") if row.verdict != "clear" else ""
     sort = f"{row.predictions[0].probability:.6f}" if row.predictions else "-1"
     return (

@@ -11,7 +11,7 @@ from train.report import Report
 from train.shares import Share
 from ui.dataset_view import edit_button, thumb
 from ui.listing import plain_table
-from ui.texts import both
+from ui.texts import both, plain
 from ui.words import percent
 
 #: Classes of a heat map that can still be read, and images of one of its cells.
@@ -97,7 +97,7 @@ def _classes(report: Report) -> str:
     names = ("class", "photos", "precision", "recall", "interval", "f1")
     rows = (
         (
-            html.escape(one.name),
+            plain(one.name),
             f"{one.support:,}",
             share_text(one.precision),
             share_text(one.recall),
@@ -119,7 +119,7 @@ def heat_map(report: Report, answers: Sequence[Answer]) -> str:
             for true, named, count, total in report.confusions()
         )
         return f'<h3>{both("report.confusion")}</h3><ul class="findings">{rows}</ul>'
-    heading = "".join(f'<th scope="col"><span>{html.escape(name)}</span></th>' for name in names)
+    heading = "".join(f'<th scope="col"><span>{plain(name)}</span></th>' for name in names)
     lines: list[str] = []
     images: list[str] = []
     for true, counts in enumerate(report.confusion):
@@ -131,13 +131,13 @@ def heat_map(report: Report, answers: Sequence[Answer]) -> str:
             cells.append(
                 f'<td class="{kind}" style="--share:{shade}"><button type="button" data-cell="{true}-{named}" '
                 f'aria-expanded="false"{"" if count else " disabled"} '
-                f'aria-label="{html.escape(f"{names[true]} → {names[named]}: {count}")}">{count:,}</button></td>'
+                f'aria-label="{plain(f"{names[true]} → {names[named]}: {count}")}">{count:,}</button></td>'
             )
             if count:
                 images.append(
                     _cell(true, named, names, [one for one in answers if (one.true, one.named) == (true, named)])
                 )
-        lines.append(f'<tr><th scope="row"><span>{html.escape(names[true])}</span></th>{"".join(cells)}</tr>')
+        lines.append(f'<tr><th scope="row"><span>{plain(names[true])}</span></th>{"".join(cells)}</tr>')
     return (
         f'<h3>{both("report.confusion")}</h3><p class="hint">{both("report.confusion_hint")}</p>'
         f'<div class="scroll" tabindex="0"><table class="heat"><thead><tr><td></td>{heading}</tr></thead>'
@@ -147,7 +147,7 @@ def heat_map(report: Report, answers: Sequence[Answer]) -> str:
 
 def _cell(true: int, named: int, names: Sequence[str], answers: Sequence[Answer]) -> str:
     thumbs = "".join(
-        f'<img src="{thumb(one.path)}" alt="{html.escape(one.name)}" title="{html.escape(one.name)}" loading="lazy">'
+        f'<img src="{thumb(one.path)}" alt="{plain(one.name)}" title="{plain(one.name)}" loading="lazy">'
         for one in answers[:IN_CELL]
     )
     more = len(answers) - IN_CELL
@@ -193,7 +193,8 @@ def mistakes_card(report: Report, answers: Sequence[Answer], overlays: dict[str,
             else f'<figure><img src="{thumb(paths[one.file], 150)}" alt=""></figure>'
         )
         options = "".join(
-            f"<option{' selected' if name == one.named else ''}>{html.escape(name)}</option>" for name in report.names
+            f'<option value="{html.escape(name)}"{" selected" if name == one.named else ""}>{plain(name)}</option>'
+            for name in report.names
         )
         words = both(
             "report.mistake", file=one.file, named=one.named, probability=percent(one.probability), true=one.true,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import itertools
 import logging
 import shutil
@@ -52,7 +51,7 @@ from ui.jobs import Stop, View
 from ui.listing import plain_table
 from ui.models import Models
 from ui.report_view import MISTAKES, Answer, interval, share_text
-from ui.texts import Markup, alert, both, sentence
+from ui.texts import Markup, alert, both, plain, sentence
 from ui.visits import Run
 from weights.checkpoint import read_folder
 from weights.load import load
@@ -297,7 +296,7 @@ def _notes(events: Sequence[Event]) -> str:
     notes = [both("run.lent", count=len(lent), seconds=lent[-1].seconds, device=lent[-1].device)] if lent else []
     notes += [both("run.halved", count=event.at_a_time) for event in events if isinstance(event, BatchHalved)]
     skipped = [event for event in events if isinstance(event, Skipped)]
-    notes += [html.escape(event.reason) for event in skipped[:5]]
+    notes += [plain(event.reason) for event in skipped[:5]]
     if len(skipped) > 5:
         notes.append(both("data.more_odd", count=len(skipped) - 5))
     notes += [sentence(event.refusal) for event in events if isinstance(event, Unwritten)]
@@ -320,7 +319,7 @@ def runs_table(rows: Sequence[tuple[Run, View | None, Result | None]]) -> str:
         )
         state = both(f"run.state_{view.state}") if view else both("run.state_gone")
         taken = f"{found.seconds / 60:.1f}" if found else "–"
-        dataset = f"{html.escape(one.dataset)} ({one.images:,})"
-        base, method = html.escape(one.base), method_words(one.method)
+        dataset = f"{plain(one.dataset)} ({one.images:,})"
+        base, method = plain(one.base), method_words(one.method)
         lines.append((str(one.number), dataset, base, method, taken, accuracy, state))
     return f"<h3>{both('run.runs')}</h3>" + plain_table([both(f"run.column_{name}") for name in names], lines)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Never
@@ -11,6 +10,8 @@ from typing import Never
 from tqdm.auto import tqdm
 
 from resnet.errors import Refusal
+from resnet.naming import escaped
+from resnet.terminal import as_json, say
 from weights.catalog import entries
 from weights.checkpoint import Checkpoint
 from weights.hub import Hub, Progress
@@ -48,40 +49,40 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if args.command == "publish":
             done = publish(args.folder, args.name, public=args.public)
-            print(f"{done.url} ({'private' if done.private else 'public'})", *done.loaders, sep="\n")
+            say(f"{done.url} ({'private' if done.private else 'public'})", *done.loaders)
             return 0
         with _Bar() as bar:
             checkpoint = load(args.name, hub=Hub(cache_dir=args.cache_dir), progress=bar)
     except Refusal as refusal:
-        print(refusal, file=sys.stderr)
+        say(refusal, file=sys.stderr)
         return 1
     if checkpoint.source.from_cache:
-        print("The Hub can't be reached; this is the version in the cache.", file=sys.stderr)
+        say("The Hub can't be reached; this is the version in the cache.", file=sys.stderr)
     if args.json:
-        print(json.dumps(checkpoint.facts(), ensure_ascii=False))
+        say(as_json(checkpoint.facts()))
     elif args.command == "fetch":
-        print(checkpoint.source.path)
+        say(checkpoint.source.path)
     else:
         _show(checkpoint)
     return 0
 
 
-def _list(as_json: bool) -> None:
-    if as_json:
+def _list(objects: bool) -> None:
+    if objects:
         for entry in entries():
-            print(json.dumps({**vars(entry), "megabytes": round(entry.megabytes, 1)}, ensure_ascii=False))
+            say(as_json({**vars(entry), "megabytes": round(entry.megabytes, 1)}))
         return
     group = ""
     for entry in entries():
         if entry.group != group:
             group = entry.group
-            print(f"\n{group}")
+            say(f"\n{group}")
         top1 = f"{entry.top1:.1f} %" if entry.top1 is not None else "-"
-        print(
+        say(
             f"  {entry.name:26}{entry.parameters / 1e6:6.1f} M {entry.megabytes:6.0f} MB  top-1 {top1:>6}  "
             f"{entry.license:13} {entry.good_for}"
         )
-    print("\nTop-1: published accuracy on ImageNet. Any other owner/name[@revision] on the Hub works as well.")
+    say("\nTop-1: published accuracy on ImageNet. Any other owner/name[@revision] on the Hub works as well.")
 
 
 def _show(checkpoint: Checkpoint) -> None:
@@ -94,7 +95,7 @@ def _show(checkpoint: Checkpoint) -> None:
     facts["none_of_these"] = f"{checkpoint.rule.score} below {checkpoint.rule.threshold}"
     for key, value in facts.items():
         if value is not None:
-            print(f"{key:15} {value}")
+            say(f"{key:15} {value}")
 
 
 class _Bar:
@@ -109,7 +110,7 @@ class _Bar:
 
     def _update(self, done: int, total: int, file: str) -> None:
         self.bar.total = total
-        self.bar.set_description(file, refresh=False)
+        self.bar.set_description(escaped(file), refresh=False)
         self.bar.update(done - self.bar.n)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from resnet.errors import Refusal
-from ui.texts import TEXTS, Markup, both, label, sentence
+from ui.texts import TEXTS, Markup, both, label, plain, sentence
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = re.compile(r"[a-z]+\.[a-z_]+")
@@ -109,6 +109,14 @@ def test_facts_are_escaped_and_our_own_markup_is_not() -> None:
 def test_a_refusal_is_escaped_in_both_languages() -> None:
     text = sentence(Refusal("image.unknown", "{name} is not an image.", name="<script>alert(1)</script>"))
     assert "<script" not in text and text.count("&lt;script&gt;") == 2
+
+
+def test_what_can_not_be_seen_reaches_no_page() -> None:
+    """Half a character could not even be sent."""
+    evil = "a\u202e\x1b[2J\udc80<b>"
+    shown = r"a\u202e\x1b[2J\udc80&lt;b&gt;"
+    assert plain(evil) == shown and both("facts.loading", name=evil).count(shown) == 2
+    assert sentence(Refusal("image.unknown", "{name} is not an image.", name=evil)).count(shown) == 2
 
 
 def test_a_refusal_without_translation_is_said_in_english() -> None:

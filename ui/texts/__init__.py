@@ -15,6 +15,7 @@ from typing import Any
 import gradio as gr
 
 from resnet.errors import Refusal
+from resnet.naming import escaped
 
 LANGUAGES = {"en": "en", "zh": "zh-CN"}
 TEXTS: dict[str, dict[str, str]] = {
@@ -44,7 +45,7 @@ def label(key: str) -> Any:
 
 def both(key: str, **facts: object) -> str:
     """A text with its facts, as HTML in both languages; facts are escaped, the text itself may hold markup."""
-    escaped = {name: fact if isinstance(fact, Markup) else html.escape(str(fact)) for name, fact in facts.items()}
+    escaped = {name: fact if isinstance(fact, Markup) else plain(fact) for name, fact in facts.items()}
     return _spans({short: TEXTS[short][key].format(**escaped) for short in LANGUAGES})
 
 
@@ -52,8 +53,13 @@ def sentence(refusal: Refusal) -> str:
     """A refusal as HTML in both languages: our English sentence, and its translation with the same facts."""
     chinese = TEXTS["zh"].get(f"error.{refusal.code}")
     if chinese is None:
-        return html.escape(str(refusal))
-    return _spans({"en": html.escape(str(refusal)), "zh": html.escape(chinese.format(**refusal.facts))})
+        return plain(refusal)
+    return _spans({"en": plain(refusal), "zh": html.escape(chinese.format(**refusal.facts))})
+
+
+def plain(text: object) -> str:
+    """What somebody else wrote -> HTML that shows it: neither markup nor what can't be seen does anything."""
+    return html.escape(escaped(str(text)))
 
 
 def alert(text: str) -> str:
