@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
+
 from resnet.naming import escaped
 
 
@@ -22,9 +24,18 @@ class Refusal(Exception):
         self._sentence = sentence
         super().__init__(sentence.format(**facts))
 
+    def without_folders(self) -> Refusal:
+        """The same for somebody at another machine: of a path on this one its last part."""
+        facts = {name: _last_part(fact) if isinstance(fact, str) else fact for name, fact in self.facts.items()}
+        return self if facts == self.facts else Refusal(self.code, self._sentence, **facts)
+
     def __reduce__(self) -> tuple[object, ...]:
         """So that it can come from another process: exceptions are made again from their arguments, without names."""
         return _again, (self.code, self._sentence, self.facts)
+
+
+def _last_part(fact: str) -> str:
+    return (PurePath(fact).name or fact) if PurePath(fact).is_absolute() else fact
 
 
 def _again(code: str, sentence: str, facts: dict[str, object]) -> Refusal:

@@ -39,7 +39,7 @@ class Photo:
         """
         if self.refusal:
             raise self.refusal
-        return self.archive.read(self.entry, self.name) if self.archive and self.entry else self.path
+        return self.archive.read(self.entry) if self.archive and self.entry else self.path
 
 
 class _Archive:
@@ -47,9 +47,11 @@ class _Archive:
 
     def __init__(self, path: Path) -> None:
         self.file = zipfile.ZipFile(path)
+        self.name = path.name
         self.lock = threading.Lock()
 
-    def read(self, entry: zipfile.ZipInfo, name: str) -> bytes:
+    def read(self, entry: zipfile.ZipInfo) -> bytes:
+        name = f"{self.name}/{entry.filename}"  # in a sentence; where the zip lies is a matter of the row
         with unpacking(name), self.lock, self.file.open(entry) as stream:
             # The size in the header is only what the archive claims: count while reading.
             data = stream.read(MAX_FILE_BYTES + 1)

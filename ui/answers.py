@@ -96,7 +96,7 @@ def progress(view: View, model: str) -> Progress:
     told = [event for event in events if not isinstance(event, Step | Advanced) or event is steps[-1]]
     error = None
     if view.state in ("failed", "interrupted"):
-        error = str(view.refusal) if view.refusal else unexpected()
+        error = str(view.refusal.without_folders()) if view.refusal else unexpected()
     kept: Literal["trained", "baseline"] = "baseline" if found and found.kept == "baseline" else "trained"
     return {
         "state": view.state, "ahead": view.ahead, "stopping": view.stopping, "seconds": view.seconds, "phase": phase,
@@ -134,5 +134,5 @@ def _event(event: Event) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Refusal):
-        return str(value)
+        return str(value.without_folders())
     return value.to_json() if isinstance(value, Share) else value

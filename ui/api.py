@@ -26,7 +26,7 @@ from train.ingest import ingest
 from train.methods import METHODS, Method
 from ui import answers, given
 from ui.answers import Named, Progress, Table
-from ui.many import photos_of, shown_as
+from ui.many import for_visitors, photos_of, shown_as
 from ui.models import Loaded, Models
 from ui.networks import SIZES
 from ui.run_part import MINUTES, begin_run
@@ -49,7 +49,7 @@ def sentences(doing: str) -> Iterator[None]:
     try:
         yield
     except Refusal as refusal:
-        raise gr.Error(str(refusal), print_exception=False) from None
+        raise gr.Error(str(refusal.without_folders()), print_exception=False) from None
     except Exception as error:
         log.error("%s", doing, exc_info=error)
         raise gr.Error(answers.unexpected(), print_exception=False) from None
@@ -200,7 +200,7 @@ def _table(found: Loaded, paths: list[str], top_k: int) -> Table:
     """The CSV that the page gives."""
     k = min(top_k, max(1, len(found.classifier.label_names)))
     rows = found.classifier.predict_iter(photos_of(paths), max(2, k))
-    return {"columns": header(k), "rows": [to_table(row, shown_as(row.name), k) for row in rows]}
+    return {"columns": header(k), "rows": [to_table(for_visitors(row), shown_as(row.name), k) for row in rows]}
 
 
 def _begin(visits: Visits, models: Models, path: Path, wishes: tuple[Any, ...]) -> tuple[str, str]:

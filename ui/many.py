@@ -6,6 +6,7 @@ import csv
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ def _classify_many(
         failed += row.refusal is not None
         shown = shown_as(row.name)
         rows.append(_row(row, shown))
-        cells.append(to_table(row, shown, k))
+        cells.append(to_table(for_visitors(row), shown, k))
         if done % 8 == 0 or done == len(photos):
             progress((done, len(photos)), unit="photos")
     seconds = time.perf_counter() - started
@@ -109,6 +110,11 @@ def photos_of(paths: list[str]) -> list[Photo]:
             count=f"{len(photos):,}", limit=f"{MAX_PHOTOS:,}",
         )  # fmt: skip
     return photos
+
+
+def for_visitors(row: Classification) -> Classification:
+    """The same, in which no sentence says where a file lies on the server."""
+    return replace(row, refusal=row.refusal.without_folders()) if row.refusal else row
 
 
 def shown_as(name: str) -> str:

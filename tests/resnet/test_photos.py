@@ -124,6 +124,17 @@ def test_an_empty_folder_says_so(tmp_path: Path) -> None:
     assert _refusal(photo).code == "photos.empty"
 
 
+def test_a_sentence_says_nothing_of_where_a_zip_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = _zip(tmp_path / "album.zip", {"a/1.jpg": _jpeg(side=64), "a/2.jpg": _jpeg()}, zipfile.ZIP_STORED)
+    data = path.read_bytes()
+    path.write_bytes(data.replace(_jpeg(side=64), bytes(len(_jpeg(side=64))), 1))
+    damaged, whole = find_photos([path])
+    assert str(_refusal(damaged)).startswith("album.zip/a/1.jpg can't be unpacked")
+    assert damaged.name == f"{path}/a/1.jpg", "its row still says it"
+    monkeypatch.setattr(photos, "MAX_FILE_BYTES", 100)
+    assert str(_refusal(whole)).startswith("album.zip/a/2.jpg unpacks to more")
+
+
 def test_a_zip_without_images_says_so(tmp_path: Path) -> None:
     for name, entries in {"nothing.zip": {}, "text.zip": {"notes.txt": b"text"}}.items():
         (photo,) = find_photos([_zip(tmp_path / name, entries)])

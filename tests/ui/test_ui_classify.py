@@ -8,10 +8,16 @@ from pathlib import Path
 import gradio as gr
 import pytest
 
+from resnet.errors import Refusal
+from tests.pictures import jpeg, zipped
 from ui import many
+from ui.answers import progress
+from ui.api import sentences
 from ui.classify import _choice, model_choices
+from ui.jobs import View
 from ui.many import shown_as, table
 from ui.models import Models
+from ui.texts import sentence
 from weights.catalog import CATALOG, FLOWERS
 
 
@@ -74,3 +80,27 @@ def test_without_photos_or_model_it_says_so(make_models: Callable[..., Models]) 
     assert "No photos were chosen" in summary
     ((summary, _, _),) = table(make_models(), ["a.jpg"], None, 5, gr.Progress())
     assert "The model is not ready" in summary
+
+
+def test_no_sentence_says_where_a_file_lies_on_the_server(make_models: Callable[..., Models], tmp_path: Path) -> None:
+    """Neither in the table nor in the CSV, of whatever is wrong with a file or an entry of a zip."""
+    good, bad, large = jpeg(1), jpeg(2), b"\x89PNG\r\n\x1a\n" + bytes(100)
+    album = zipped(tmp_path / "album.zip", {"a/good.jpg": good, "a/bad.jpg": bad, "cut.png": large})
+    album.write_bytes(album.read_bytes().replace(bad, bytes(len(bad)), 1))
+    (tmp_path / "broken.zip").write_bytes(b"PK")
+    paths = [str(album), str(tmp_path / "broken.zip"), str(tmp_path / "gone.jpg")]
+    for summary, rows, file in table(make_models(), paths, "flowers", 2, gr.Progress()):
+        written = Path(file["value"]).read_text("utf-8-sig")
+        assert "album.zip/a/bad.jpg can't be unpacked" in written and "broken.zip is not a zip" in written
+        assert len(written.splitlines()) == 6
+        for text in (summary, rows["value"], written):
+            assert str(tmp_path) not in text and "/tmp" not in text
+
+
+def test_what_went_wrong_on_the_server_names_no_folder_of_it() -> None:
+    refusal = Refusal("disk.write", "{name} can't be written ({reason}).", name="/srv/secret/run-1", reason="full")
+    told = progress(View("failed", refusal=refusal), "run:x")["error"]
+    with pytest.raises(gr.Error) as raised, sentences("/job"):
+        raise refusal
+    for text in (sentence(refusal), told, raised.value.message):
+        assert text and "run-1" in text and "secret" not in text

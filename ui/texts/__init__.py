@@ -51,6 +51,7 @@ def both(key: str, **facts: object) -> str:
 
 def sentence(refusal: Refusal) -> str:
     """A refusal as HTML in both languages: our English sentence, and its translation with the same facts."""
+    refusal = refusal.without_folders()
     chinese = TEXTS["zh"].get(f"error.{refusal.code}")
     if chinese is None:
         return plain(refusal)
