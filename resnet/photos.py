@@ -152,14 +152,20 @@ def _expand_zip(path: Path) -> Iterator[Photo]:
     if len(entries) > MAX_ENTRIES:
         yield _refused(path, "zip.entries", "{name} has more than {limit} entries; split it.", limit=MAX_ENTRIES)
         return
-    found = [
-        Photo(f"{path}/{entry.filename}", Path(entry.filename), archive, entry=entry)
-        for entry in entries
-        if _is_photo(PurePosixPath(entry.filename.replace("\\", "/"))) and not entry.is_dir()
-    ]
-    yield from found or [
+    found = [_in_zip(path, archive, entry) for entry in entries if not entry.is_dir()]
+    yield from [photo for photo in found if photo] or [
         _refused(path, "photos.empty", "{name} holds no images; name a folder or a zip with some in it.")
     ]
+
+
+def _in_zip(path: Path, archive: _Archive, entry: zipfile.ZipInfo) -> Photo | None:
+    """The photo of an entry; of one that lies too deep, only its own name: the way there may be as long as a book."""
+    inside = PurePosixPath(entry.filename.replace("\\", "/"))
+    if not _is_photo(inside):
+        return None
+    if len(inside.parts) - 1 > MAX_DEPTH:
+        return Photo(f"{path}/…/{inside.name}", Path(inside.name), refusal=too_deep(path.name, inside.name))
+    return Photo(f"{path}/{entry.filename}", Path(entry.filename), archive, entry=entry)
 
 
 def _refused(path: Path, code: str, sentence: str, **facts: object) -> Photo:

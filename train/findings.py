@@ -54,7 +54,13 @@ def findings(report: IngestReport) -> tuple[Finding, ...]:
     if report.near_unfinished:
         found.append(Finding("near_unfinished", "So many images look alike that not all look-alikes are listed."))
     found += [*_classes(report), *_left_out(report)]
-    order = {"exact_across_splits": 0, "near_across_splits": 1, "exact_across_classes": 2, "near_across_classes": 3}
+    order = {
+        "near_unfinished": -1,
+        "exact_across_splits": 0,
+        "near_across_splits": 1,
+        "exact_across_classes": 2,
+        "near_across_classes": 3,
+    }
     return tuple(sorted(found, key=lambda one: order.get(one.code, len(order))))
 
 

@@ -116,6 +116,17 @@ def test_a_folder_that_is_too_deep_is_named_and_not_walked(tmp_path: Path, monke
     assert all(photo.refusal is None for name, photo in found.items() if name.endswith(".jpg"))
 
 
+def test_an_entry_of_a_zip_that_is_too_deep_has_its_row(tmp_path: Path) -> None:
+    deepest = "a/" * photos.MAX_DEPTH
+    path = _zip(tmp_path / "album.zip", {name: _jpeg() for name in (f"{deepest}1.jpg", f"{deepest}b/2.jpg", "3.jpg")})
+    whole, deep, other = find_photos([path])
+    assert [photo.name for photo in (whole, deep, other)] == [
+        f"{path}/{deepest}1.jpg", f"{path}/…/2.jpg", f"{path}/3.jpg"
+    ]  # fmt: skip
+    assert whole.read() == other.read() == _jpeg()
+    assert str(_refusal(deep)).startswith("album.zip holds folders in more than 32 levels, 2.jpg;")
+
+
 def test_an_empty_folder_says_so(tmp_path: Path) -> None:
     (tmp_path / "empty" / "below").mkdir(parents=True)
     (tmp_path / "empty" / "notes.txt").write_text("no photo")
