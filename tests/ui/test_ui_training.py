@@ -150,9 +150,11 @@ def test_smoothing_begins_at_the_first_value() -> None:
 
 @pytest.fixture
 def trained(tmp_path: Path) -> tuple[Dataset, Finished]:
-    """Drawn shapes and a model that knows nothing of them, in a folder; photos are of the size of the network's."""
+    """Drawn shapes, one of an odd name, and a model that knows nothing of them, in a folder."""
     draw(tmp_path / "data", per_class=4)
+    (tmp_path / "data" / "star").rename(tmp_path / "data" / "st\u00adar\u3000👨\u200d👩")
     dataset = ingest(tmp_path / "data")
+    assert "star 👨\u200d👩" in dataset.classes
     config = ResNetConfig("basic", (1, 1, 1, 1)).with_classes(4)
     checkpoint = Checkpoint(config, ResNet(config).state_dict(), Preprocess(size=32), dataset.classes)
     write_folder(checkpoint, tmp_path / "model")
