@@ -42,8 +42,8 @@ REFUSED_FORMATS = {"EPS", "IPTC", "WMF", "FPX", "MIC", "ICO", "ICNS", "MPEG", "B
 #: Phones write the second as well: a JPEG with smaller ones behind it.
 JPEG_FORMATS = {"JPEG", "MPO"}
 
-#: Up to this many times the side of the crop, the long side of a photo is resized whole.
-LONGEST = 32
+#: Up to so many pixels a photo is resized whole and then cropped: 256 x 8,192, or 1,170 x 14,000 pixels of a panorama.
+MAX_RESIZED = 16_000_000
 
 # Large photos are decoded one at a time, whatever the number of visitors.
 LARGE_PIXELS = 12_000_000
@@ -232,10 +232,11 @@ class Preprocess:
         """RGB image of any size -> the ``size x size`` RGB image that the network sees."""
         filter_ = Image.Resampling[self.interpolation.upper()]
         resized = self._resized(*image.size)
-        if max(resized) <= LONGEST * self.size:  # to the last bit what torchvision and timm do
+        if resized[0] * resized[1] <= MAX_RESIZED:  # to the last bit what torchvision and timm do
             left, top = self._corner(*resized)
             return image.resize(resized, filter_).crop((left, top, left + self.size, top + self.size))
-        # Resizing the whole of a strip of 8 x 1,000,000 pixels would take gigabytes, so only the region is computed.
+        # The whole of a strip of 8 x 1,000,000 pixels, or of what a config wants resized to 65,536 pixels and cropped
+        # to 1,024, would take gigabytes; so only the region is computed.
         # pillow holds its corners in fp32: a hair's breadth beside theirs, and maybe outside of the photo.
         left_, top_, right, bottom = self.crop_box(*image.size)
         box = (max(left_, 0.0), max(top_, 0.0), min(right, float(image.width)), min(bottom, float(image.height)))

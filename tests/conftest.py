@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import PATIENCE_S
+
 # Threads of torch that wait for each other would spin, which takes the cores from whoever else has work on them.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
@@ -20,6 +22,9 @@ os.fsync = lambda fd: None
 # Several workers of pytest-xdist share the cores; so do the processes that their tests start.
 if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // int(workers))))
+
+# A download that a test holds stays held, however long the test takes to get to what it holds it for.
+os.environ.setdefault("HF_HUB_DOWNLOAD_TIMEOUT", str(int(PATIENCE_S)))
 
 ROOT = Path(__file__).resolve().parent.parent
 #: So much more memory than after the last time, and what the C library keeps of what is long gone is given back.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections import OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,16 +14,22 @@ from torch import Tensor
 
 from resnet.classifier import Classifier
 from resnet.errors import Refusal
+from resnet.summary import layers
 from ui.loans import classifier_for
 from ui.zero import on_zero_gpu
 from weights.catalog import CATALOG
 from weights.checkpoint import Checkpoint, read_folder
 from weights.hub import Hub
+from weights.layouts import Description
 from weights.load import load as load_checkpoint
 
 #: Weights kept in memory, in bytes of fp32: the largest of the catalogue fits, and with what Python, torch and Gradio
 #: take it stays under 1.5 GB.
 MAX_BYTES = 600_000_000
+#: Multiplications and additions for one photo, in billions: the largest of the catalogue takes 38.
+MAX_GMACS = 100
+#: While it is read and folded, a model takes this many times what its weights do.
+LOADING_FACTOR = 2.5
 #: Models fetched or read at the same time, and how many more may wait for that.
 MAX_LOADING, MAX_WAITING = 3, 8
 
@@ -78,6 +85,7 @@ class Models:
         self._ready: OrderedDict[str, Loaded] = OrderedDict()
         self._own: dict[str, tuple[Path, str]] = {}
         self._loading: dict[str, Load] = {}
+        self._admitted: dict[str, int] = {}
 
     def start(self, name: str) -> Load:
         """Begin to load the model of that name, or join whoever has begun; returns at once.
@@ -95,10 +103,7 @@ class Models:
             if key in self._loading:
                 return self._loading[key]
             if len(self._loading) >= MAX_LOADING + MAX_WAITING:
-                raise Refusal(
-                    "model.busy", "{count} models are being loaded already; try again in a moment.",
-                    count=len(self._loading),
-                )  # fmt: skip
+                raise _busy(len(self._loading))
             load = self._loading[key] = Load()
         self._pool.submit(self._load, key, load)
         return load
@@ -135,6 +140,76 @@ class Models:
         entry = CATALOG.get(name.removeprefix("timm/"))
         return entry.name if entry else name
 
+    def base(self, name: str) -> Checkpoint:
+        """What a visitor's training starts from, with its weights.
+
+        Raises:
+            Refusal: as `weights.load.load` does, or if it is larger or slower than a page can bear.
+        """
+        trusted = name in self.trusted
+        return load_checkpoint(
+            name, hub=self.hub, local=trusted, admit=None if trusted else functools.partial(self.check, name)
+        )
+
+    @staticmethod
+    def check(key: str, described: Description) -> int:
+        """Bytes that a model's weights take.
+
+        Args:
+            key: of the model, for refusals.
+            described: what its repository says of it.
+
+        Raises:
+            Refusal: if it is larger or slower than a page can bear.
+        """
+        config, size = described.config, described.preprocess.size
+        needed = config.num_parameters * 4
+        facts = {"name": key, "size": f"{needed / 1e6:.0f}"}
+        if needed > MAX_BYTES:
+            raise Refusal(
+                "model.large", "{name} takes {size} MB and this page holds models of {limit} MB at most; choose a "
+                "smaller one.", limit=f"{MAX_BYTES / 1e6:.0f}", **facts,
+            )  # fmt: skip
+        gmacs = sum(one.macs for one in layers(config, size)) / 1e9
+        if gmacs > MAX_GMACS:
+            raise Refusal(
+                "model.slow", "{name} computes {gmacs:.0f} billion multiplications for one photo of {side} x {side} "
+                "pixels, and this page does {limit} at most; choose a smaller one.",
+                gmacs=gmacs, side=size, limit=MAX_GMACS, **facts,
+            )  # fmt: skip
+        return needed
+
+    def admit(self, key: str, described: Description) -> None:
+        """Make room for a model that is about to be fetched; the least used of the others go.
+
+        Args:
+            key: of the model.
+            described: what its repository says of it.
+
+        Raises:
+            Refusal: if it is larger or slower than a page can bear, or than what is left of this machine's memory.
+        """
+        needed, left = self.check(key, described), available_bytes()
+        with self._lock:
+            self._admitted[key] = needed
+            if sum(self._admitted.values()) > MAX_BYTES:
+                del self._admitted[key]
+                raise _busy(len(self._loading))
+            self._make_room(sum(self._admitted.values()), list(self._ready))
+        if left is not None and needed * LOADING_FACTOR > left:
+            raise Refusal(
+                "model.memory", "{name} takes {size} MB and this machine has {left} MB of memory left; try again later "
+                "or choose a smaller one.", name=key, size=f"{needed / 1e6:.0f}", left=f"{left / 1e6:.0f}",
+            )  # fmt: skip
+
+    def _make_room(self, needed: int, candidates: list[str]) -> None:
+        """Drop the least used until so many bytes fit beside the rest, but none of the owner's. The lock is held."""
+        for key in candidates:
+            if sum(one.bytes for one in self._ready.values()) + needed <= MAX_BYTES:
+                return
+            if key not in self.trusted:
+                del self._ready[key]
+
     def _load(self, key: str, load: Load) -> None:
         try:
             with self._lock:
@@ -142,7 +217,10 @@ class Models:
             if own:
                 checkpoint = read_folder(own[0], own[1])
             else:
-                checkpoint = load_checkpoint(key, hub=self.hub, progress=load.report, local=key in self.trusted)
+                checkpoint = load_checkpoint(
+                    key, hub=self.hub, progress=load.report, local=key in self.trusted,
+                    admit=None if key in self.trusted else functools.partial(self.admit, key),
+                )  # fmt: skip
             classifier = classifier_for(checkpoint, self.device)
             filters = checkpoint.state_dict["conv1.weight"].float().cpu()
             loaded = Loaded(replace(checkpoint, state_dict={}), classifier, filters)
@@ -156,7 +234,20 @@ class Models:
     def _finish(self, key: str, loaded: Loaded | None) -> None:
         with self._lock:
             self._loading.pop(key, None)
+            self._admitted.pop(key, None)
             if loaded is not None:
                 self._ready[key] = loaded
-            while len(self._ready) > 1 and sum(one.bytes for one in self._ready.values()) > MAX_BYTES:
-                self._ready.popitem(last=False)
+            self._make_room(sum(self._admitted.values()), list(self._ready)[:-1])  # the newest is wanted
+
+
+def _busy(count: int) -> Refusal:
+    return Refusal("model.busy", "{count} models are being loaded already; try again in a moment.", count=count)
+
+
+def available_bytes() -> int | None:
+    """Memory that new work may take without swapping, as the kernel reckons it; None where nothing tells."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration, ValueError):
+        return None

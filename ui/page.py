@@ -20,8 +20,8 @@ from weights.catalog import FLOWERS
 #: Uploads are removed after an hour, looked for every ten minutes.
 DELETE_CACHE_S = (600, 3600)
 MAX_UPLOAD = "500mb"
-#: Mends a fault of Gradio's client, which loses an answer now and then.
-STREAM_JS = Path(__file__).with_name("stream.js")
+#: Scripts that mend faults of Gradio's own: it loses an answer now and then, and leaves lists open.
+SCRIPTS = [Path(__file__).with_name(name) for name in ("stream.js", "lists.js")]
 #: Events of all visitors that may wait at the same time.
 MAX_WAITING = 1_000
 
@@ -58,7 +58,7 @@ def launch_options() -> dict[str, Any]:
     return {
         "theme": theme(),
         "css": CSS,
-        "head": f"<script>{STREAM_JS.read_text(encoding='utf-8')}</script>",
+        "head": "".join(f"<script>{script.read_text(encoding='utf-8')}</script>" for script in SCRIPTS),
         "i18n": translations(),
         "max_file_size": MAX_UPLOAD,
         "ssr_mode": False,

@@ -54,7 +54,6 @@ from ui.report_view import MISTAKES, Answer, interval, share_text
 from ui.texts import Markup, alert, both, plain, sentence
 from ui.visits import Run
 from weights.checkpoint import read_folder
-from weights.load import load
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +96,7 @@ def work(
 
     def events(stop: Stop) -> Iterator[Any]:
         yield Started("read")
-        checkpoint = load(base, hub=models.hub, local=base in models.trusted)
+        checkpoint = models.base(base)
         parts = split(dataset, share, choose_recipe(len(dataset.images)).seed)
         recipe = choose_recipe(len(parts.train))
         time = next(times)

@@ -28,7 +28,7 @@ from resnet.config import ResNetConfig, variant_name
 from resnet.errors import Refusal
 from resnet.network import ResNet
 from resnet.preprocess import Preprocess
-from weights import layouts
+from weights import layouts, unpickle
 
 CONFIG, PREPROCESSOR, CLASS_INDICES = "config.json", "preprocessor_config.json", "class_indices.json"
 #: What names photos with a saved folder and nothing else of ours; its source is copied as it is.
@@ -159,31 +159,48 @@ def read_json(path: Path, name: str) -> dict[str, Any]:
     return data
 
 
-def read_weights(path: Path, name: str) -> layouts.State:
+def read_weights(path: Path, name: str, apart: bool = False) -> layouts.State:
     """A ``.safetensors`` or a pickled state dict -> a state dict with torchvision's keys.
 
+    Args:
+        path: of the file.
+        name: of the checkpoint, for refusals.
+        apart: whether a pickle is read by a process of its own, as what a stranger named must be.
+
     Raises:
-        Refusal: if it is damaged, or could only be read by running code that is inside of it.
+        Refusal: if it is damaged, could only be read by running code that is inside of it, or would fill the memory.
     """
     loaded: object
+    pickled = path.suffix != ".safetensors"
+    if pickled and apart:
+        return layouts.to_torchvision_keys(unpickle.read_apart(path, name), name)
     try:
-        if path.suffix == ".safetensors":
-            loaded = load_file(path)
-        else:
+        if pickled:
+            unpickle.check_storage(path, name)
+            if unpickle.makes_room(path):
+                raise _pickle(path, name)
             loaded = torch.load(path, map_location="cpu", weights_only=True)
+        else:
+            loaded = load_file(path)
+    except Refusal:
+        raise
     except MemoryError:
         raise Refusal("weights.memory", "{name} does not fit into this machine's memory.", name=name) from None
     except (PermissionError, FileNotFoundError):
         raise _unreadable(path, name) from None
     except Exception as error:  # a reader given a broken file raises whatever it likes
-        if path.suffix != ".safetensors" and _holds_code(path, error):
-            raise Refusal(
-                "weights.pickle", "{file} of {name} is a pickle that holds more than tensors and could run code, so it "
-                "is not opened; ask for a safetensors file or save its `state_dict()`.",
-                file=path.name, name=_owner(path, name),
-            ) from None  # fmt: skip
+        if pickled and _holds_code(path, error):
+            raise _pickle(path, name) from None
         raise _broken(path, name) from None
     return layouts.to_torchvision_keys(loaded, name)
+
+
+def _pickle(path: Path, name: str) -> Refusal:
+    return Refusal(
+        "weights.pickle", "{file} of {name} is a pickle that holds more than tensors and could run code, so it "
+        "is not opened; ask for a safetensors file or save its `state_dict()`.",
+        file=path.name, name=_owner(path, name),
+    )  # fmt: skip
 
 
 def _holds_code(path: Path, error: Exception) -> bool:
@@ -217,8 +234,14 @@ def _unreadable(path: Path, name: str) -> Refusal:
     )  # fmt: skip
 
 
-def read_folder(folder: Path, name: str | None = None, source: Source | None = None) -> Checkpoint:
+def read_folder(folder: Path, name: str | None = None, source: Source | None = None, apart: bool = False) -> Checkpoint:
     """A folder as the Hub has it (timm's, transformers' or ours, sharded or not) -> Checkpoint.
+
+    Args:
+        folder: with its `config.json`.
+        name: for refusals; the folder's by default.
+        source: where it came from.
+        apart: whether a pickle is read by a process of its own.
 
     Raises:
         Refusal: if something of it is missing, damaged, or no ResNet.
@@ -237,7 +260,7 @@ def read_folder(folder: Path, name: str | None = None, source: Source | None = N
     described, config = describe_folder(folder, files, name)
     state: layouts.State = {}
     for part in weight_files(files, name, lambda file: read_json(folder / file, name)):
-        state |= read_weights(folder / part, name)
+        state |= read_weights(folder / part, name, apart)
     return _checkpoint(described, state, name, source or Source(name, path=folder.resolve()), config)
 
 

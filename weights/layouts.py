@@ -20,6 +20,7 @@ from resnet.errors import Refusal
 from resnet.naming import MAX_LABEL, class_name, printable
 from resnet.network import ResNet
 from resnet.preprocess import CropMode, Interpolation, Preprocess
+from weights.unpickle import check_views
 
 Layout = Literal["timm", "transformers", "pth"]
 Json = Mapping[str, Any]
@@ -354,7 +355,8 @@ def check_fit(config: ResNetConfig, state: State, name: str) -> State:
     Numbers are converted only now: a file of a few bytes can hold a tensor of terabytes, as a view.
 
     Raises:
-        Refusal: listing the keys that are missing, too many, or of another shape or kind, or that hold no numbers.
+        Refusal: listing the keys that are missing, too many, or of another shape or kind, or that hold no numbers; or
+            if fewer numbers are in memory than the shapes tell.
     """
     with torch.device("meta"):
         expected = ResNet(config).state_dict()
@@ -377,6 +379,7 @@ def check_fit(config: ResNetConfig, state: State, name: str) -> State:
             "weights.misfit", "The weights of {name} don't fit the architecture that its config declares ({problems}); "
             "use the config that belongs to them.", name=name, problems=problems,
         )  # fmt: skip
+    check_views({key: value for key, value in state.items() if key in expected}, name)
     zero = torch.tensor(0)
     whole = {key: state.get(key, zero).detach().to(expected[key].dtype).contiguous() for key in expected}
     # A sum shows in one pass whether a NaN or an infinity is among the numbers.

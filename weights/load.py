@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -15,6 +16,8 @@ from weights.hub import MAX_TOTAL_BYTES, Hub, Listing, Progress
 HUB_NAME = re.compile(
     r"(?P<repo>[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9][A-Za-z0-9_.-]*)(?:@(?P<revision>[A-Za-z0-9][A-Za-z0-9_./-]*))?"
 )
+#: Refuses what a checkpoint describes, or returns.
+Admit = Callable[[layouts.Description], object]
 SMALL_FILES = (checkpoint.CONFIG, checkpoint.PREPROCESSOR, checkpoint.CLASS_INDICES)
 
 
@@ -24,6 +27,7 @@ def load(
     hub: Hub | None = None,
     progress: Progress | None = None,
     local: bool = True,
+    admit: Admit | None = None,
 ) -> Checkpoint:
     """The checkpoint of that name.
 
@@ -32,7 +36,9 @@ def load(
             the Hub, or the path of a folder or a ``.pth`` file. A path wins over the Hub where both exist.
         hub: where to fetch from, with which token.
         progress: called with (bytes so far, bytes in all, file) while a file arrives.
-        local: whether paths are allowed; never for a name that a visitor typed.
+        local: whether paths are allowed; never for a name that a visitor typed. A pickle from the Hub is then read by
+            a process of its own.
+        admit: called with what a repository of the Hub says of itself, before its weights are fetched; it may refuse.
 
     Raises:
         Refusal: one sentence on what is wrong and what to do.
@@ -42,7 +48,7 @@ def load(
         return replace(read_folder(SHIPPED, FLOWERS), source=Source(FLOWERS, path=SHIPPED))
     entry = CATALOG.get(name) or CATALOG.get(name.removeprefix("timm/"))
     if entry is not None:
-        found = _from_hub(entry.repo, None, name, hub or Hub(), progress)
+        found = _from_hub(entry.repo, None, name, hub or Hub(), progress, local, admit)
         return found if found.license else replace(found, license=entry.license)
     path = _existing(name) if local else None
     if path and path.is_dir():
@@ -51,7 +57,7 @@ def load(
         return read_file(path)
     match = HUB_NAME.fullmatch(name)
     if match and not (local and name.endswith((".pth", ".pt", ".safetensors"))):
-        return _from_hub(match["repo"], match["revision"], name, hub or Hub(), progress)
+        return _from_hub(match["repo"], match["revision"], name, hub or Hub(), progress, local, admit)
     raise Refusal(
         "weights.name", "There is no model {name}: use a name of the list, owner/name of a model on the Hub"
         + (", or the path of a folder or a .pth file." if local else "."),
@@ -68,14 +74,18 @@ def _existing(name: str) -> Path | None:
         return None
 
 
-def _from_hub(repo: str, revision: str | None, name: str, hub: Hub, progress: Progress | None) -> Checkpoint:
+def _from_hub(
+    repo: str, revision: str | None, name: str, hub: Hub, progress: Progress | None, local: bool, admit: Admit | None
+) -> Checkpoint:
     listing = hub.resolve(repo, revision)
     if checkpoint.CONFIG not in listing.files:
         raise layouts.not_a_resnet(repo, "a repository without a config.json")
     small = {file: hub.fetch(listing, file) for file in SMALL_FILES if file in listing.files}
     folder = small[checkpoint.CONFIG].parent
     # The config first: what is no ResNet is refused before its weights are downloaded.
-    checkpoint.describe_folder(folder, small, repo)
+    described, _ = checkpoint.describe_folder(folder, small, repo)
+    if admit:
+        admit(described)
     top_level = {file for file in listing.files if len(PurePosixPath(file).parts) == 1}
     parts = checkpoint.weight_files(top_level, repo, lambda file: read_json(hub.fetch(listing, file), repo))
     total = sum(listing.files[part].size for part in parts)
@@ -86,7 +96,7 @@ def _from_hub(repo: str, revision: str | None, name: str, hub: Hub, progress: Pr
         )  # fmt: skip
     _fetch_parts(hub, listing, parts, total, progress)
     source = Source(name, repo, listing.revision, listing.commit, folder, listing.from_cache)
-    found = read_folder(folder, repo, source)
+    found = read_folder(folder, repo, source, apart=not local)
     return found if found.license else replace(found, license=listing.license)
 
 

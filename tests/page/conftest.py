@@ -468,7 +468,7 @@ def choose_model(page: Page, name: str) -> None:
 
 
 def open_list(page: Page, field: str) -> None:
-    """Click on a field and see its list, as a person does; what is typed sooner may leave the list open for good."""
+    """Click on a field and see its list, as a person does."""
     page.locator(f"#{field} input").click()
     expect(page.get_by_role("option").first).to_be_visible()
 

@@ -44,6 +44,12 @@ def same_bars(shown: list[str], labels: list[str], logits: torch.Tensor) -> None
         assert float(percent.removesuffix(" %")) == pytest.approx(100 * probability, abs=0.11)
 
 
+def test_a_list_that_is_left_with_tab_closes(visit: Visit) -> None:
+    page = visit()
+    choose_model(page, "flowers")
+    expect(page.get_by_role("option")).to_have_count(0)
+
+
 def test_a_model_of_the_list(visit: Visit, hub: Any, rose: Named) -> None:
     page = visit()
     choose_photo(page, rose.path)

@@ -11,11 +11,14 @@ from typing import Any
 import pytest
 
 import ui.models
+from resnet.config import VARIANTS, ResNetConfig
 from resnet.errors import Refusal
+from resnet.preprocess import Preprocess
 from tests.ui.conftest import TOKEN
 from tests.waiting import PATIENCE_S, until
 from ui.models import MAX_LOADING, MAX_WAITING, Models
 from weights.hub import Hub
+from weights.layouts import Description
 from weights.load import load
 
 Make = Callable[..., Models]
@@ -78,9 +81,11 @@ def test_the_least_used_model_is_dropped_first(make_models: Make, monkeypatch: p
     assert models.get("tester/one") is one
 
 
-def test_a_model_larger_than_all_room_still_works(make_models: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_of_the_owner_that_is_larger_than_all_room_still_works(
+    make_models: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(ui.models, "MAX_BYTES", 1)
-    models = make_models()
+    models = make_models(trusted=("tester/one",))
     models.get("flowers")
     one = models.get("tester/one")
     assert models.start("tester/one").future.result() is one
@@ -142,3 +147,52 @@ def test_spellings_of_one_catalogue_name_are_one_model(hub: Any, make_models: Ma
     assert models.start(" timm/resnet18.a1_in1k ") is first
     hub.clear()
     assert first.future.exception(PATIENCE_S) is not None
+
+
+def described(config: ResNetConfig, size: int = 224) -> Description:
+    return Description("timm", config, Preprocess(size), ())
+
+
+def test_what_a_page_can_not_bear_is_refused_before_it_is_fetched(
+    make_models: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = make_models()
+    wide, deep = ResNetConfig("bottleneck", (3, 4, 23, 3), 32, 32), ResNetConfig("basic", (400, 2, 2, 2))
+    for config, size, code in ((wide, 224, "model.large"), (deep, 512, "model.slow"), (VARIANTS["resnet50"], 1024, "")):
+        if code:
+            with pytest.raises(Refusal) as refused:
+                models.admit("tester/much", described(config, size))
+            assert refused.value.code == code and "tester/much" in str(refused.value)
+        else:
+            models.admit("tester/usual", described(config, size))
+    monkeypatch.setattr(ui.models, "available_bytes", lambda: 30_000_000)
+    with pytest.raises(Refusal) as refused:
+        models.admit("tester/small", described(VARIANTS["resnet18"]))
+    assert refused.value.code == "model.memory" and "has 30 MB of memory left" in str(refused.value)
+
+
+def test_a_hub_model_that_is_refused_has_no_weights_fetched(
+    hub: Any, make_models: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ui.models, "MAX_GMACS", 0)
+    models = make_models()
+    for ask in (models.get, models.base):
+        with pytest.raises(Refusal) as refused:
+            ask("tester/one")
+        assert refused.value.code == "model.slow"
+    assert not downloads(hub)
+
+
+def test_room_is_made_before_a_model_comes_and_never_of_the_owners(
+    hub: Any, make_models: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = make_models(trusted=("flowers",))
+    sizes = {name: models.get(name).bytes for name in ("flowers", "tester/one")}
+    monkeypatch.setattr(ui.models, "MAX_BYTES", sum(sizes.values()) + 1)
+    hub.fault("held", "tester/two")
+    coming = models.start("tester/two")
+    assert hub.holding.wait(PATIENCE_S)
+    assert list(models._ready) == ["flowers"]
+    hub.release()
+    coming.future.result(PATIENCE_S)
+    assert list(models._ready) == ["flowers", "tester/two"]

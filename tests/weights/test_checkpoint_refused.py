@@ -7,7 +7,10 @@ import json
 import os
 import pickle
 import random
+import subprocess
+import sys
 import tempfile
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +22,10 @@ import torchvision
 from safetensors.torch import save_file
 from torch import Tensor
 
+from weights.checkpoint import read_weights
 from weights.load import load
+
+ROOT = Path(__file__).resolve().parents[2]
 
 # -- what must not be opened -------------------------------------------------------------------------------------------
 
@@ -226,3 +232,71 @@ def test_files_that_may_not_be_read_are_said_to_be_so(state: Any, refused: Any, 
         finally:
             os.seteuid(os.getuid())
             (folder / "folder").chmod(0o755)
+
+
+# -- what would fill the memory ----------------------------------------------------------------------------------------
+
+
+class Roomy:
+    """Unpickling it calls one of the functions that torch lets a pickle call, with a size."""
+
+    def __init__(self, function: Any) -> None:
+        self.function = function
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self.function, (5_000_000_000,)
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+@pytest.mark.parametrize("function", [bytearray, torch.FloatTensor, torch.UntypedStorage], ids=str)
+def test_a_pickle_that_asks_for_memory_gets_none(tmp_path: Path, refused: Any, function: Any, zipped: bool) -> None:
+    path = tmp_path / "small.bin"
+    torch.save({"conv1.weight": Roomy(function)}, path, _use_new_zipfile_serialization=zipped)
+    assert path.stat().st_size < 3_000
+    refused("weights.pickle", read_weights, path, "tester/small")
+
+
+def test_a_file_that_unpacks_to_more_than_it_is_is_refused(tmp_path: Path, state: Any, refused: Any) -> None:
+    """torch reads what it stored as what zip packed."""
+    torch.save({key: torch.zeros_like(value) for key, value in state.items()}, tmp_path / "plain.pth")
+    with (
+        zipfile.ZipFile(tmp_path / "plain.pth") as plain,
+        zipfile.ZipFile(tmp_path / "packed.pth", "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for entry in plain.namelist():
+            packed.writestr(entry, plain.read(entry))
+    read_weights(tmp_path / "plain.pth", "plain")
+    refused("weights.unpickle", read_weights, tmp_path / "packed.pth", "packed")
+
+
+def test_views_of_fewer_numbers_than_they_show_are_refused(tmp_path: Path, state: Any, refused: Any) -> None:
+    one, shared = torch.zeros(()), torch.zeros(max(value.numel() for value in state.values()))
+    for name, hostile in (
+        ("strides", {key: one.expand(value.shape) for key, value in state.items()}),
+        ("shared", {key: shared[: value.numel()].view(value.shape) for key, value in state.items()}),
+    ):
+        torch.save(hostile, tmp_path / f"{name}.pth")
+        refused("weights.views", load, str(tmp_path / f"{name}.pth"))
+
+
+def test_a_process_of_its_own_reads_the_same_and_refuses_the_same(tmp_path: Path, state: Any, refused: Any) -> None:
+    path = tmp_path / "pytorch_model.bin"
+    torch.save({"state_dict": state}, path)
+    apart, here = read_weights(path, "tester/pets", apart=True), read_weights(path, "tester/pets")
+    assert apart.keys() == here.keys()
+    assert all(torch.equal(apart[key], here[key]) for key in here)
+    torch.save({"conv1.weight": Roomy(bytearray)}, path)
+    refusal = refused("weights.pickle", read_weights, path, "tester/pets", apart=True)
+    assert str(refusal) == str(refused("weights.pickle", read_weights, path, "tester/pets"))
+
+
+def test_a_process_of_its_own_takes_no_more_memory_than_its_file_needs(tmp_path: Path, refused: Any) -> None:
+    """Whatever else torch may come to allow: here it reads what this one would not."""
+    path = tmp_path / "small.bin"
+    torch.save({"conv1.weight": Roomy(bytearray)}, path)
+    allowing = "import weights.unpickle as u; u.makes_room = lambda path: False; u.main(['small.bin', 'x', 'out'])"
+    done = subprocess.run(
+        [sys.executable, "-c", allowing], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+    assert json.loads(done.stdout)[0] == "weights.memory", done.stderr

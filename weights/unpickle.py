@@ -1,0 +1,158 @@
+"""A pickled state dict, read by a process of its own whose memory and time are bounded, and handed on as safetensors.
+
+torch reads pickles without running code (`weights_only`), but a few hundred bytes can still make it fill the memory or
+compute for hours. On a page, whose models strangers name, that must be nobody's harm but the reader's own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from pickletools import genops
+from tempfile import TemporaryDirectory
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from resnet.errors import Refusal
+
+ROOT = Path(__file__).resolve().parents[1]
+#: What the process may take beyond what torch takes by itself: its file in three copies, and some room.
+ROOM_BYTES = 256 * 1024**2
+CPU_S, PATIENCE_S = 60, 180
+#: Of what torch lets a pickle call: these take a size.
+ROOMY = re.compile(r"(^|[ .])(bytearray|UntypedStorage|TypedStorage|\w*Tensor)$")
+#: Those that torch wrote one after the other before it wrote zips.
+LEGACY_PICKLES = 5
+
+
+def read_apart(path: Path, name: str) -> dict[str, Tensor]:
+    """The state dict in a pickled file, read by another process.
+
+    Args:
+        path: of the file.
+        name: of the checkpoint, for refusals.
+
+    Raises:
+        Refusal: as `read_weights` does, or if reading takes more memory or time than such a file needs.
+    """
+    with TemporaryDirectory(prefix="resnet-") as folder:
+        out = Path(folder) / "model.safetensors"
+        command = [sys.executable, "-m", "weights.unpickle", str(path.absolute()), name, str(out)]
+        quiet = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+        try:
+            done = subprocess.run(
+                command, cwd=ROOT, env=quiet, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+            )
+        except subprocess.TimeoutExpired:
+            raise _too_much(path, name) from None
+        if done.returncode == 0:
+            return load_file(out)
+        try:
+            code, sentence, facts = json.loads(done.stdout)
+        except ValueError:  # it was ended, or ran out of memory where nothing could be said
+            raise _too_much(path, name) from None
+        raise Refusal(code, sentence, **facts)
+
+
+def makes_room(path: Path) -> bool:
+    """Whether a pickle names something that torch would let it call with a size, and so fill the memory."""
+    try:
+        return any(ROOMY.search(name) for name in _globals(path))
+    except Exception:  # what is no pickle, torch refuses
+        return False
+
+
+def _globals(path: Path) -> Iterator[str]:
+    """What a file's pickles name to be called, as ``"module name"``; reading their instructions runs none of them."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            pickles = [archive.read(entry) for entry in archive.namelist() if entry.endswith("data.pkl")]
+        yield from (str(value) for one in pickles for code, value, _ in genops(one) if code.name == "GLOBAL")
+        return
+    with path.open("rb") as file:
+        for _ in range(LEGACY_PICKLES):
+            yield from (str(value) for code, value, _ in genops(file) if code.name == "GLOBAL")
+
+
+def check_storage(path: Path, name: str) -> None:
+    """That a zipped file unpacks to no more than it is; torch never packs what it saves.
+
+    Raises:
+        Refusal: if some of it is packed.
+    """
+    if not zipfile.is_zipfile(path):
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return  # torch says what is wrong with it
+    if unpacked > path.stat().st_size:
+        raise _too_much(path, name)
+
+
+def check_views(state: Mapping[str, Tensor], name: str) -> None:
+    """That each number of a state dict lies in memory by itself; a view can show one of them as billions.
+
+    Raises:
+        Refusal: if there are fewer numbers than the shapes tell.
+    """
+    shown = sum(value.numel() * value.element_size() for value in state.values())
+    storages = {value.untyped_storage().data_ptr(): value.untyped_storage().nbytes() for value in state.values()}
+    if shown > sum(storages.values()):
+        raise Refusal(
+            "weights.views", "The weights of {name} repeat {held:.1f} MB of numbers as {shown:.1f} MB, which no "
+            "trained network does; ask for a safetensors file.",
+            name=name, held=sum(storages.values()) / 1e6, shown=shown / 1e6,
+        )  # fmt: skip
+
+
+def _too_much(path: Path, name: str) -> Refusal:
+    return Refusal(
+        "weights.unpickle", "{file} of {name} takes more memory or time to read than a file of {size:.1f} MB needs, so "
+        "it is not opened; ask for a safetensors file.",
+        file=path.name, name=name, size=path.stat().st_size / 1e6,
+    )  # fmt: skip
+
+
+def _limit(size: int) -> None:
+    """Bound this process's memory and computing time, where the system can."""
+    try:
+        import resource
+    except ImportError:  # Windows: the caller's patience alone
+        return
+    taken = Path("/proc/self/statm")
+    if taken.exists():
+        most = int(taken.read_text().split()[0]) * resource.getpagesize() + 3 * size + ROOM_BYTES
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    seconds = int(used.ru_utime + used.ru_stime) + CPU_S
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+
+
+def main(argv: list[str]) -> int:
+    """Read FILE of NAME and write OUT; what is refused goes to stdout, as JSON."""
+    from weights.checkpoint import read_weights
+
+    path, name, out = Path(argv[0]), argv[1], Path(argv[2])
+    torch.set_num_threads(1)
+    _limit(path.stat().st_size)
+    try:
+        check_views(state := read_weights(path, name), name)
+    except Refusal as refusal:
+        print(json.dumps(refusal.__reduce__()[1]))
+        return 2
+    save_file({key: value.contiguous() for key, value in state.items()}, out)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
