@@ -11,6 +11,7 @@ import functools
 import io
 import math
 import os
+import stat
 import threading
 import warnings
 from collections.abc import Sequence
@@ -35,12 +36,17 @@ Pixels = npt.NDArray[np.uint8]
 MAX_PIXELS = 50_000_000
 #: Below this there is nothing to see, and a broken file is more likely than a photo.
 MIN_SIDE = 8
-#: Not opened: decoding them would start another program (EPS, also inside of IPTC) or needs libraries that pillow loads
-#: lazily (WMF, FPX, MIC); icons are decoded before anyone can look at their size; of the others pillow knows the name,
-#: but no picture (videos, tables of numbers).
-REFUSED_FORMATS = {"EPS", "IPTC", "WMF", "FPX", "MIC", "ICO", "ICNS", "MPEG", "BUFR", "GRIB", "HDF5"}
+#: pillow's names of what is read: what cameras, phones and the web write, by decoders whose time the size of the image
+#: bounds. Of its others some start programs (EPS), some are written in Python (PPM, DDS, QOI, BLP: minutes for one),
+#: and many nobody has seen in years.
+READ_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "DIB", "AVIF", "HEIF", "JPEG2000")
 #: Phones write the second as well: a JPEG with smaller ones behind it.
 JPEG_FORMATS = {"JPEG", "MPO"}
+START_OF_SCAN = b"\xff\xda"
+#: A progressive JPEG has about ten scans, each a walk over the whole image; thousands fit into a small file.
+MAX_SCANS = 100
+#: Decoders of pillow's that are written in Python (BMP's run lengths) take a second for so many pixels.
+MAX_SLOW_PIXELS = 2_000_000
 
 #: Up to so many pixels a photo is resized whole and then cropped: 256 x 8,192, or 1,170 x 14,000 pixels of a panorama.
 MAX_RESIZED = 16_000_000
@@ -57,7 +63,7 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 def image_formats() -> list[str]:
     """pillow's names of the formats that `open_image` reads."""
     Image.init()
-    return [name for name in Image.OPEN if name not in REFUSED_FORMATS]
+    return [name for name in READ_FORMATS if name in Image.OPEN]
 
 
 @functools.cache
@@ -84,9 +90,9 @@ def open_image(source: ImageLike, name: str | None = None) -> Image.Image:
         Refusal: if it is no image, is broken, is under 8 pixels or over 50 million pixels.
     """
     shown = name or (Path(source).name if isinstance(source, str | Path) else "the image")
-    if isinstance(source, str | Path) and os.path.isdir(source):  # noqa: PTH112 (Path.is_dir raises on odd names)
-        raise Refusal("image.folder", "{name} is a folder, not a photo; choose a file in it.", name=shown)
     try:
+        if isinstance(source, str | Path):
+            _check_regular(source, shown)
         if isinstance(source, Image.Image):  # it may be a file that pillow has not read to its end yet
             return _decode(source, shown)
         stream: str | Path | io.BytesIO = io.BytesIO(source) if isinstance(source, bytes) else source
@@ -112,6 +118,20 @@ def open_image(source: ImageLike, name: str | None = None) -> Image.Image:
         ) from None
 
 
+def _check_regular(path: str | Path, name: str) -> None:
+    """That a path is a file's, or a pipe's that some program writes a photo into; reading a device may not end.
+
+    Raises:
+        Refusal: if it is something else.
+        OSError: if there is none.
+    """
+    mode = os.stat(path).st_mode  # noqa: PTH116 (a name that is none raises the same here and where it is opened)
+    if stat.S_ISDIR(mode):
+        raise Refusal("image.folder", "{name} is a folder, not a photo; choose a file in it.", name=name)
+    if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
+        raise Refusal("image.device", "{name} is a device, not a photo; name a file.", name=name)
+
+
 def _too_large(name: str) -> Refusal:
     return Refusal(
         "image.large", "{name} has more than {limit} million pixels; make it smaller and try again.",
@@ -133,10 +153,33 @@ def _decode(image: Image.Image, name: str) -> Image.Image:
         width, height = image.size
     if width * height > MAX_PIXELS:
         raise _too_large(name)
+    _check_cost(image, name)
     if width * height > LARGE_PIXELS:
         with _large_photos:
             return _to_rgb(image)
     return _to_rgb(image)
+
+
+def _check_cost(image: Image.Image, name: str) -> None:
+    """That decoding takes as long as the image's size tells.
+
+    Raises:
+        Refusal: if a JPEG has more scans than any camera writes, or a large image needs one of the slow decoders.
+    """
+    slow = any(tile[0] in Image.DECODERS for tile in getattr(image, "tile", ()))
+    file = getattr(image, "fp", None)
+    if image.format in JPEG_FORMATS and file is not None:
+        place = file.tell()
+        file.seek(0)
+        slow = file.read().count(START_OF_SCAN) > MAX_SCANS
+        file.seek(place)
+    elif image.width * image.height <= MAX_SLOW_PIXELS:
+        slow = False
+    if slow:
+        raise Refusal(
+            "image.slow", "{name} is packed in a way that takes very long to read; save it as a plain JPEG or PNG and "
+            "try again.", name=name,
+        )  # fmt: skip
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -24,7 +24,7 @@ from timm.data import create_transform, resolve_data_config
 from torchvision import transforms
 
 from resnet.errors import Refusal
-from resnet.preprocess import MAX_PIXELS, Preprocess, image_formats, image_suffixes, open_image
+from resnet.preprocess import MAX_PIXELS, MAX_SCANS, READ_FORMATS, Preprocess, image_formats, image_suffixes, open_image
 from tests.waiting import PATIENCE_S
 
 Photos = Callable[..., Image.Image]
@@ -119,7 +119,7 @@ def test_same_tensor_as_torchvisions_resize_and_crop(photo: Photos, interpolatio
         _assert_same_pixels(ours(image), theirs(image))
 
 
-@pytest.mark.parametrize("shape", [(3000, 40), (40, 3001)], ids=str)
+@pytest.mark.parametrize("shape", [(3000, 10), (10, 3001)], ids=str)
 def test_a_ribbon_is_cut_before_it_is_resized(
     photo: Photos, shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,7 +127,7 @@ def test_a_ribbon_is_cut_before_it_is_resized(
     image = photo(*shape)
     theirs = transforms.Compose([transforms.Resize(256), transforms.CenterCrop(224)])(image)
     apart = np.abs(_array(Preprocess().crop(image)) - _array(theirs))
-    assert apart.max() <= 2 and apart.mean() < 0.01
+    assert apart.max() <= 2 and apart.mean() < 0.5
     sliver = Image.new("RGB", (8, 1_000_000), (10, 200, 30)).transpose(
         Image.Transpose.ROTATE_90 if shape[0] > shape[1] else Image.Transpose.ROTATE_180
     )
@@ -138,6 +138,21 @@ def test_a_ribbon_is_cut_before_it_is_resized(
     )
     assert (Preprocess().pixels(sliver) == (10, 200, 30)).all()
     assert sides and max(sides) < 3000
+
+
+def test_what_a_config_wants_resized_is_cut_first(photo: Photos, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A crop of 1,024 pixels out of 16,384 is a sixteenth of the photo, and costs no more than any crop."""
+    image, preprocess = photo(640, 480), Preprocess(1024, "bicubic", 1 / 16)
+    sizes: list[tuple[int, int]] = []
+    resize = Image.Image.resize
+    monkeypatch.setattr(
+        Image.Image, "resize", lambda self, size, *a, **n: sizes.append(size) or resize(self, size, *a, **n)
+    )
+    seen = preprocess.crop(image)
+    assert sizes == [(1024, 1024)] and preprocess.resize == 16_384
+    middle = image.crop((305, 225, 335, 255)).resize((1024, 1024), Image.Resampling.BICUBIC)
+    apart = np.abs(_array(seen) - _array(middle))
+    assert np.median(apart) <= 1  # the edges see a little of what is around them
 
 
 def test_the_crop_box_says_where_the_network_looks() -> None:
@@ -587,9 +602,52 @@ def test_large_photos_are_read_from_several_threads() -> None:
     assert sorted(outcomes) == ["(4000, 3100)"] * 3 + ["image.broken"] * 2
 
 
-def test_formats_that_start_programs_or_are_no_pictures_are_not_opened() -> None:
-    assert not {"EPS", "IPTC", "WMF", "ICO", "ICNS", "HDF5", "MPEG"} & set(image_formats())
-    assert not {".eps", ".ps", ".ico", ".h5", ".hdf", ".mpg", ".mpeg", ".pdf", ".txt"} & image_suffixes()
+def test_a_device_is_not_read() -> None:
+    for path in (Path("/dev/zero"), "/dev/ptmx"):
+        with pytest.raises(Refusal) as refused:
+            open_image(path)
+        assert refused.value.code == "image.device"
+
+
+def test_only_formats_of_cameras_phones_and_the_web_are_opened(photo: Photos) -> None:
+    assert {"JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "JPEG2000"} <= set(image_formats()) <= set(READ_FORMATS)
+    assert (
+        not {".eps", ".ps", ".ico", ".h5", ".hdf", ".mpg", ".mpeg", ".pdf", ".txt", ".ppm", ".dds"} & image_suffixes()
+    )
+    for format_ in ("PPM", "TGA", "PCX", "DDS", "SGI", "ICO"):
+        with pytest.raises(Refusal) as refused:
+            open_image(_saved(photo(48, 32), format_), "old.bin")
+        assert refused.value.code == "image.unknown"
+
+
+def test_a_jpeg_with_more_scans_than_any_camera_writes_is_not_decoded(photo: Photos) -> None:
+    """Each scan is a walk over the whole image, and takes ten bytes."""
+    data = _saved(photo(48, 32), "JPEG", progressive=True)
+    assert open_image(data).size == (48, 32)
+    last = data.rindex(b"\xff\xda")
+    scan = data[last:-2]
+    many = data[:-2] + scan * MAX_SCANS + data[-2:]
+    assert len(many) < 30_000
+    with pytest.raises(Refusal) as refused:
+        open_image(many, "slow.jpg")
+    assert refused.value.code == "image.slow" and "slow.jpg" in str(refused.value)
+
+
+def test_run_lengths_of_bmp_are_read_while_they_are_few() -> None:
+    """pillow decodes them in Python."""
+
+    def packed(side: int) -> bytes:
+        rows = (
+            b"".join(bytes((255, 1)) * (side // 255) + bytes((side % 255, 1)) + b"\0\0" for _ in range(side)) + b"\0\1"
+        )
+        palette = b"\0\0\0\0" + b"\0\0\xff\0" * 255
+        header = struct.pack("<IiiHHIIiiII", 40, side, side, 1, 8, 1, len(rows), 0, 0, 256, 0)
+        return b"BM" + struct.pack("<IHHI", 54 + 1024 + len(rows), 0, 0, 54 + 1024) + header + palette + rows
+
+    assert open_image(packed(300)).getpixel((5, 5)) == (255, 0, 0)
+    with pytest.raises(Refusal) as refused:
+        open_image(packed(3000))
+    assert refused.value.code == "image.slow"
 
 
 def test_an_eps_inside_of_another_format_is_not_run(photo: Photos) -> None:
