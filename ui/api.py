@@ -66,9 +66,7 @@ def build(models: Models, visits: Visits) -> None:
     photos, tables = asyncio.Semaphore(max(2, os.cpu_count() or 1)), asyncio.Semaphore(TABLES)
     owners: dict[str, str] = {}  # job -> the visit that it belongs to
 
-    async def ready(name: str) -> Loaded:
-        # Shielded: others may wait for the same load when this caller goes away.
-        return await asyncio.shield(asyncio.wrap_future(models.start(name).future))
+    ready = models.ready
 
     async def classify(photo: gr.FileData, model: str = FLOWERS, top_k: int = 5) -> Named:
         """Name what is in a photo.

@@ -22,10 +22,13 @@ from ui.listing import LISTING_JS
 from ui.models import Models
 from ui.networks import BATCHES, CHANNELS, LOADED, SIZES, Chosen, batch_of, choose, loaded_model
 from ui.photo_inside import POSITION_JS, filters_card, look_inside
+from ui.places import Places
 from ui.texts import Markup, both, label
 from ui.words import refused
 
 START = "resnet34"
+#: Drawings and tables that are made at the same time.
+DRAWINGS = 4
 #: Methods that differ in what learns, by the end of their texts' keys.
 METHOD_KEYS = {one: one.replace("-", "_") for one in METHODS if one != "tutorial"}
 
@@ -56,12 +59,13 @@ element.addEventListener('keydown', choose);
 """
 
 
-def build(models: Models, ready: gr.State) -> None:
+def build(models: Models, ready: gr.State, places: Places) -> None:
     """Draw the tab inside of the current Blocks.
 
     Args:
         models: where the model that is loaded in Classify is found.
         ready: its name, or None.
+        places: that photos are worked on in.
     """
     variants: list[Any] = [*VARIANTS, (label("arch.loaded"), LOADED)]
     with gr.Row(equal_height=True):
@@ -94,7 +98,7 @@ def build(models: Models, ready: gr.State) -> None:
         table(start, "stage"), js_on_load=LISTING_JS, elem_id="layers", elem_classes="listing", apply_default_css=False
     )
     _bottleneck()
-    _photo_inside(models, ready)
+    _photo_inside(models, ready, places)
 
     fields = [variant, second, method, ready, size, v1]
 
@@ -102,7 +106,7 @@ def build(models: Models, ready: gr.State) -> None:
         return [choose(models, one, loaded, strides, side, how) for one in (name, *([other] if other else []))]
 
     @refusing(5)
-    def show(*values: Any) -> tuple[Any, ...]:
+    def shown(*values: Any) -> tuple[Any, ...]:
         *chosen, count, deep, (part, number) = values
         found, images = networks(*chosen), batch_of(count)
         return (
@@ -114,13 +118,22 @@ def build(models: Models, ready: gr.State) -> None:
         )
 
     @refusing(3)
-    def open_block(
+    def opened_block(chosen: Any, event: gr.EventData) -> tuple[Any, ...]:
+        part, number = str(event.part), 1 if event.network == 1 else 0
+        return "", _inside(networks(*chosen), part, number), (part, number)
+
+    drawings = Places(models, DRAWINGS)
+
+    async def show(*values: Any) -> tuple[Any, ...]:
+        return await drawings.run(values[fields.index(ready)], lambda: shown(*values))
+
+    async def open_block(
         name: str, other: str, how: str, loaded: str | None, side: object, strides: bool, event: gr.EventData
     ) -> tuple[Any, ...]:
-        part, number = str(event.part), 1 if event.network == 1 else 0
-        return "", _inside(networks(name, other, how, loaded, side, strides), part, number), (part, number)
+        chosen = (name, other, how, loaded, side, strides)
+        return await drawings.run(loaded, lambda: opened_block(chosen, event))
 
-    quick: dict[str, Any] = {"show_progress": "hidden", "concurrency_limit": 8, "api_visibility": "private"}
+    quick: dict[str, Any] = {"show_progress": "hidden", "concurrency_limit": None, "api_visibility": "private"}
     gr.on(
         [one.change for one in (variant, second, method, size, batch, v1, depth, ready)],
         show, [*fields, batch, depth, opened], [notice, figures, drawing, inside, listed],
@@ -267,7 +280,7 @@ def _bottleneck() -> None:
     )  # fmt: skip
 
 
-def _photo_inside(models: Models, ready: gr.State) -> None:
+def _photo_inside(models: Models, ready: gr.State, places: Places) -> None:
     """A photo and a stage give the strongest maps; the filters need no photo."""
     gr.HTML(
         f'<h2>{both("arch.photo_title")}</h2><p class="hint">{both("arch.photo_words")}</p>', elem_classes="heading",
@@ -288,17 +301,21 @@ def _photo_inside(models: Models, ready: gr.State) -> None:
             maps = gr.HTML(empty, js_on_load=POSITION_JS, elem_id="maps", apply_default_css=False)
 
     @refusing(1)
-    def show(path: str | None, name: str | None, where: str) -> str:
-        if not path:
-            return empty
+    def seen(path: str, name: str | None, where: str) -> str:
         return look_inside(loaded_model(models, name), path, where)
 
     @refusing(1)
-    def show_filters(name: str | None) -> str:
+    def filters_of(name: str | None) -> str:
         return filters_card(models.get(name).filters, models.title(name)) if name else ""
+
+    async def show(path: str | None, name: str | None, where: str) -> str:
+        return str(await places.run(name, lambda: seen(path, name, where))) if path else empty
+
+    async def show_filters(name: str | None) -> str:
+        return str(await places.run(name, lambda: filters_of(name)))
 
     gr.on(
         [photo.change, stage.change, ready.change], show, [photo, ready, stage], maps, trigger_mode="always_last",
-        show_progress_on=[maps], concurrency_id="classify", api_visibility="private",
+        show_progress_on=[maps], concurrency_limit=None, api_visibility="private",
     )  # fmt: skip
-    ready.change(show_filters, ready, filters, show_progress="hidden", api_visibility="private")
+    ready.change(show_filters, ready, filters, show_progress="hidden", concurrency_limit=None, api_visibility="private")

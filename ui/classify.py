@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +19,22 @@ from ui import many
 from ui.components import CountInput, PhotoInput
 from ui.drawing import data_uri, overlay
 from ui.models import Load, Loaded, Models
+from ui.places import Places
 from ui.texts import Markup, alert, both, label, plain, sentence
 from ui.words import device_words, not_ready, percent, refused
 from weights.catalog import CATALOG, FLOWERS, entries
 
+#: Tables that are made at the same time.
+TABLES = 2
 #: Names that the slider offers at most.
 MAX_TOP_K = 10
 
 
-def build(models: Models, default_model: str) -> tuple[gr.State, gr.Dropdown]:
+def build(models: Models, default_model: str) -> tuple[gr.State, gr.Dropdown, Places]:
     """Draw the tab inside of the current Blocks and connect it.
 
     Returns:
-        The name of the model that is ready, and the list of models.
+        The name of the model that is ready, the list of models, and the places that photos are worked on in.
     """
     with gr.Row(equal_height=True):
         model = gr.Dropdown(
@@ -68,29 +71,28 @@ def build(models: Models, default_model: str) -> tuple[gr.State, gr.Dropdown]:
                 return
             yield update
 
-    def show(path: str | None, name: str | None, k: float, look: list[object]) -> tuple[str, str]:
-        _choice(look)
-        return _answer(models, path, name, int(k))
-
-    def explain(path: str | None, name: str | None, look: list[object], event: gr.EventData) -> Any:
+    async def show(path: str | None, name: str | None, k: float, look: list[object]) -> tuple[Any, Any]:
         is_last = _choice(look)
-        pictures = _pictures_for(models, path, name, int(event.index))
+        shown = await photos.run(name, lambda: _answer(models, path, name, int(k)))
+        return shown if is_last() else (gr.skip(), gr.skip())
+
+    async def explain(path: str | None, name: str | None, look: list[object], event: gr.EventData) -> Any:
+        is_last = _choice(look)
+        pictures = await photos.run(name, lambda: _pictures_for(models, path, name, int(event.index)))
         return pictures if is_last() else gr.skip()
 
-    def classify_all(
+    async def classify_all(
         paths: list[str] | None,
         name: str | None,
         k: float,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 (Gradio finds a progress bar by this default)
-    ) -> Iterator[tuple[Any, ...]]:
-        yield from many.table(models, paths or [], name, int(k), progress)
+    ) -> AsyncIterator[tuple[Any, ...]]:
+        async for step in tables.steps(name, lambda: many.table(models, paths or [], name, int(k), progress)):
+            yield step
 
-    # Three queues of their own: a model that loads, or a long table, never stands before somebody's photo.
-    quick: dict[str, Any] = {
-        "concurrency_limit": max(2, os.cpu_count() or 1),
-        "concurrency_id": "classify",
-        "api_visibility": "private",
-    }
+    # Places of their own: a model that loads, or a long table, never stands before somebody's photo.
+    photos, tables = Places(models, max(2, os.cpu_count() or 1)), Places(models, TABLES)
+    quick: dict[str, Any] = {"concurrency_limit": None, "api_visibility": "private"}
     loads: dict[str, Any] = {
         "fn": load, "inputs": [model, top_k, wish], "outputs": [facts, ready, top_k], "show_progress": "hidden",
         "trigger_mode": "multiple", "concurrency_limit": None, "api_visibility": "private",
@@ -106,9 +108,9 @@ def build(models: Models, default_model: str) -> tuple[gr.State, gr.Dropdown]:
     answer.select(explain, [photo, ready, look], pictures, show_progress="hidden", trigger_mode="multiple", **quick)
     start.click(
         classify_all, [files, ready, top_k], [summary, table, download], show_progress_on=[summary],
-        concurrency_limit=2, concurrency_id="many", api_visibility="private",
+        concurrency_limit=None, api_visibility="private",
     )  # fmt: skip
-    return ready, model
+    return ready, model, photos
 
 
 def _choice(choices: list[object]) -> Callable[[], bool]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import functools
 import threading
 from collections import OrderedDict
@@ -17,7 +19,7 @@ from resnet.errors import Refusal
 from resnet.summary import layers
 from ui.loans import classifier_for
 from ui.zero import on_zero_gpu
-from weights.catalog import CATALOG
+from weights.catalog import CATALOG, FLOWERS
 from weights.checkpoint import Checkpoint, read_folder
 from weights.hub import Hub
 from weights.layouts import Description
@@ -82,6 +84,7 @@ class Models:
         self.device = device or ("cpu" if on_zero_gpu() else None)  # there the GPU is only ever lent
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(MAX_LOADING, thread_name_prefix="load")
+        self._disk = ThreadPoolExecutor(1, thread_name_prefix="read")
         self._ready: OrderedDict[str, Loaded] = OrderedDict()
         self._own: dict[str, tuple[Path, str]] = {}
         self._loading: dict[str, Load] = {}
@@ -105,7 +108,9 @@ class Models:
             if len(self._loading) >= MAX_LOADING + MAX_WAITING:
                 raise _busy(len(self._loading))
             load = self._loading[key] = Load()
-        self._pool.submit(self._load, key, load)
+            here = key in self._own or key in self.trusted or key == FLOWERS
+        # What lies on this disk never waits for what comes from the Hub.
+        (self._disk if here else self._pool).submit(self._load, key, load)
         return load
 
     def get(self, name: str) -> Loaded:
@@ -115,6 +120,16 @@ class Models:
             Refusal: as `weights.load.load` does, or if too many models are waiting to be loaded.
         """
         return self.start(name).future.result()
+
+    async def ready(self, name: str) -> Loaded:
+        """The same, without a thread that waits. Others may wait for the same load when this caller goes away."""
+        return await asyncio.shield(asyncio.wrap_future(self.start(name).future))
+
+    async def settled(self, name: str | None) -> None:
+        """Until the model of that name, if one is named, is there or is known not to come."""
+        if name:
+            with contextlib.suppress(Exception):
+                await self.ready(name)
 
     def add(self, name: str, folder: Path, title: str) -> None:
         """A visitor's own model. Its name is a secret, which opens it; its title is what the page shows instead."""

@@ -42,11 +42,11 @@ def build(default_model: str = FLOWERS, models: Models | None = None, visits: Vi
         visit = finetune.visit_key()
         with gr.Tabs():
             with gr.Tab(label("classify.tab"), id="classify"):
-                ready, model_list = classify.build(models, default_model)
+                ready, model_list, places = classify.build(models, default_model)
             with gr.Tab(label("finetune.tab"), id="finetune"):
                 finetune.build(visits, models, visit, model_list, MAX_UPLOAD.replace("mb", " MB"))
             with gr.Tab(label("arch.tab"), id="architecture"):
-                architecture.build(models, ready)
+                architecture.build(models, ready, places)
         api.build(models, visits)
     if on_zero_gpu():  # where Gradio would let one event wait, and refuse the others
         page.queue(max_size=MAX_WAITING)

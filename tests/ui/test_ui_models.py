@@ -113,6 +113,15 @@ def test_too_many_loads_are_refused_and_room_is_made_again(hub: Any, make_models
     assert models.get("tester/one").classifier.label_names
 
 
+def test_what_lies_on_this_disk_does_not_wait_for_the_hub(hub: Any, make_models: Make) -> None:
+    models = make_models()
+    hub.fault("timeout")
+    for number in range(MAX_LOADING + 1):
+        models.start(f"tester/absent-{number}")
+    assert models.start("flowers").future.result(PATIENCE_S).classifier.label_names
+    assert not models.start("tester/absent-0").future.done()
+
+
 def test_a_page_does_not_use_the_token_of_its_owner(
     hub: Any, make_models: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -1,0 +1,48 @@
+"""Who waits for a model keeps nobody from computing."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from tests.waiting import PATIENCE_S
+from ui.models import Load, Models
+from ui.places import Places
+
+
+def test_a_model_that_does_not_come_holds_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    models, silent = Models(), Load()
+    monkeypatch.setattr(models, "start", lambda name: silent if name == "tester/silent" else models_start(name))
+    models_start = Models(trusted=("flowers",)).start
+
+    async def visitors() -> None:
+        places = Places(models, 1)
+        patient = [asyncio.create_task(places.run("tester/silent", lambda: "late")) for _ in range(3)]
+        for name in ("flowers", None):
+            assert await asyncio.wait_for(places.run(name, lambda: "rose"), PATIENCE_S) == "rose"
+        patient[0].cancel()  # who goes away takes nobody's model with them
+        silent.future.set_exception(RuntimeError("nothing came"))
+        assert [await asyncio.wait_for(one, PATIENCE_S) for one in patient[1:]] == ["late"] * 2
+
+    asyncio.run(visitors())
+
+
+def test_steps_come_one_by_one_and_others_are_served_between_them() -> None:
+    threads = []
+
+    def work() -> Iterator[int]:
+        for step in range(3):
+            threads.append(threading.current_thread().name)
+            yield step
+
+    async def visitors() -> None:
+        places, seen = Places(Models(), 1), []
+        async for step in places.steps(None, work):
+            seen.append((step, await asyncio.wait_for(places.run(None, lambda: "between"), PATIENCE_S)))
+        assert seen == [(step, "between") for step in range(3)]
+
+    asyncio.run(visitors())
+    assert all(name.startswith("place") for name in threads)
