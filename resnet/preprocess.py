@@ -118,6 +118,15 @@ def open_image(source: ImageLike, name: str | None = None) -> Image.Image:
         ) from None
 
 
+def is_large(path: str | Path) -> bool:
+    """Whether a file is a photo that is decoded while no other large one is; only its first bytes are read."""
+    try:
+        with Image.open(path, formats=image_formats()) as image:
+            return image.width * image.height > LARGE_PIXELS
+    except Exception:  # whoever opens it says what is wrong with it
+        return False
+
+
 def _check_regular(path: str | Path, name: str) -> None:
     """That a path is a file's, or a pipe's that some program writes a photo into; reading a device may not end.
 

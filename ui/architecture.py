@@ -309,7 +309,7 @@ def _photo_inside(models: Models, ready: gr.State, places: Places) -> None:
         return filters_card(models.get(name).filters, models.title(name)) if name else ""
 
     async def show(path: str | None, name: str | None, where: str) -> str:
-        return str(await places.run(name, lambda: seen(path, name, where))) if path else empty
+        return str(await places.run_photo(name, path, lambda: seen(path, name, where))) if path else empty
 
     async def show_filters(name: str | None) -> str:
         return str(await places.run(name, lambda: filters_of(name)))

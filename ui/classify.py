@@ -73,12 +73,12 @@ def build(models: Models, default_model: str) -> tuple[gr.State, gr.Dropdown, Pl
 
     async def show(path: str | None, name: str | None, k: float, look: list[object]) -> tuple[Any, Any]:
         is_last = _choice(look)
-        shown = await photos.run(name, lambda: _answer(models, path, name, int(k)))
+        shown = await photos.run_photo(name, path or "", lambda: _answer(models, path, name, int(k)))
         return shown if is_last() else (gr.skip(), gr.skip())
 
     async def explain(path: str | None, name: str | None, look: list[object], event: gr.EventData) -> Any:
         is_last = _choice(look)
-        pictures = await photos.run(name, lambda: _pictures_for(models, path, name, int(event.index)))
+        pictures = await photos.run_photo(name, path or "", lambda: _pictures_for(models, path, name, int(event.index)))
         return pictures if is_last() else gr.skip()
 
     async def classify_all(

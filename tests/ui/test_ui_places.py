@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from resnet.preprocess import is_large
 from tests.waiting import PATIENCE_S
 from ui.models import Load, Models
 from ui.places import Places
@@ -26,6 +30,26 @@ def test_a_model_that_does_not_come_holds_no_place(monkeypatch: pytest.MonkeyPat
         patient[0].cancel()  # who goes away takes nobody's model with them
         silent.future.set_exception(RuntimeError("nothing came"))
         assert [await asyncio.wait_for(one, PATIENCE_S) for one in patient[1:]] == ["late"] * 2
+
+    asyncio.run(visitors())
+
+
+def test_a_large_photo_stands_before_no_small_one(tmp_path: Path) -> None:
+    sizes = {"large.png": (4100, 3000), "small.png": (64, 48)}
+    for name, size in sizes.items():
+        Image.new("1", size).save(tmp_path / name)
+    assert [is_large(tmp_path / name) for name in (*sizes, "missing.png")] == [True, False, False]
+    decoding = threading.Event()
+
+    async def visitors() -> None:
+        places = Places(Models(), 1)
+        wait = functools.partial(decoding.wait, PATIENCE_S)
+        slow = [asyncio.create_task(places.run_photo(None, str(tmp_path / "large.png"), wait)) for _ in range(2)]
+        small = places.run_photo(None, str(tmp_path / "small.png"), lambda: "named")
+        assert await asyncio.wait_for(small, PATIENCE_S) == "named"
+        assert not any(one.done() for one in slow)
+        decoding.set()
+        assert await asyncio.gather(*slow) == [True, True]
 
     asyncio.run(visitors())
 
