@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from resnet.errors import Refusal
 from resnet.preprocess import image_suffixes
+from resnet.zip_names import zip_names
 
 #: One file's bytes: larger than any photo that `open_image` takes, small enough to hold a few in memory.
 MAX_FILE_BYTES = 256 * 1024**2
@@ -152,20 +153,25 @@ def _expand_zip(path: Path) -> Iterator[Photo]:
     if len(entries) > MAX_ENTRIES:
         yield _refused(path, "zip.entries", "{name} has more than {limit} entries; split it.", limit=MAX_ENTRIES)
         return
-    found = [_in_zip(path, archive, entry) for entry in entries if not entry.is_dir()]
+    names = zip_names(entries).names
+    found = [
+        _in_zip(path, archive, entry, name.replace("\\", "/"))
+        for entry, name in zip(entries, names, strict=True)
+        if not entry.is_dir()
+    ]
     yield from [photo for photo in found if photo] or [
         _refused(path, "photos.empty", "{name} holds no images; name a folder or a zip with some in it.")
     ]
 
 
-def _in_zip(path: Path, archive: _Archive, entry: zipfile.ZipInfo) -> Photo | None:
+def _in_zip(path: Path, archive: _Archive, entry: zipfile.ZipInfo, name: str) -> Photo | None:
     """The photo of an entry; of one that lies too deep, only its own name: the way there may be as long as a book."""
-    inside = PurePosixPath(entry.filename.replace("\\", "/"))
+    inside = PurePosixPath(name)
     if not _is_photo(inside):
         return None
     if len(inside.parts) - 1 > MAX_DEPTH:
         return Photo(f"{path}/…/{inside.name}", Path(inside.name), refusal=too_deep(path.name, inside.name))
-    return Photo(f"{path}/{entry.filename}", Path(entry.filename), archive, entry=entry)
+    return Photo(f"{path}/{name}", Path(name), archive, entry=entry)
 
 
 def _refused(path: Path, code: str, sentence: str, **facts: object) -> Photo:

@@ -81,7 +81,7 @@ def _ingest_zip(path: Path, folder: Path, progress: Progress | None, limits: Lim
     with open_zip(path, limits) as archive:
         found = contents(archive, path.name, limits)
         files = unpack(archive, found, folder, path.name, limits)
-        looked = list(_look_at(files, len(found.files), progress))
+        looked = list(_look_at(files, len(found.files) + len(found.left_out), progress))
     for one, seen in looked:
         if isinstance(seen, Refusal) and not one.refusal:
             one.path.unlink()

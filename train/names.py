@@ -49,10 +49,6 @@ def refuse_name(archive: str, name: str) -> None:
         refuse(
             "zip.drive", "{name} holds a path with a drive letter, {entry}; make the zip again from inside the folder."
         )
-    if "\\" in name:
-        refuse(
-            "zip.backslash", "{name} holds a name with a backslash, {entry}; make the zip again with another program."
-        )
     if ".." in parts:
         refuse(
             "zip.parent",

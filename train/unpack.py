@@ -17,6 +17,7 @@ from typing import BinaryIO
 from resnet.errors import Refusal
 from resnet.photos import encrypted, unpacking
 from resnet.preprocess import image_suffixes
+from resnet.zip_names import zip_names
 from train.names import ARCHIVE_MAGIC, ARCHIVE_SUFFIXES, leftover, refuse_name, short
 
 #: Entries of one archive.
@@ -29,7 +30,6 @@ MAX_RATIO = 200
 RATIO_FLOOR = 1024**2
 CHUNK = 256 * 1024
 ENCRYPTED = 0x1 | 0x40 | 0x2000  # by password, strongly, and with hidden names
-UTF8_NAMES = 0x800
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,11 @@ class Found:
 
 @dataclass(frozen=True)
 class Contents:
-    """What an archive holds: the files with their names, and how many other things by kind."""
+    """What an archive holds: the files by their names, how many other things by kind, and what is left out and why."""
 
     files: tuple[tuple[str, zipfile.ZipInfo], ...]
     ignored: Mapping[str, int] = field(default_factory=dict)
+    left_out: tuple[tuple[str, Refusal], ...] = ()
 
 
 def open_zip(path: Path, limits: Limits = Limits()) -> zipfile.ZipFile:
@@ -108,7 +109,7 @@ def contents(archive: zipfile.ZipFile, name: str, limits: Limits = Limits()) -> 
         limits: how many entries it may have.
 
     Raises:
-        Refusal: if an entry has a harmful name, is there twice, is a link, is encrypted, or is itself an archive.
+        Refusal: if an entry has a harmful name, is a link or encrypted, or if there are only archives in it.
     """
     entries = archive.infolist()
     if len(entries) > limits.entries:
@@ -118,7 +119,10 @@ def contents(archive: zipfile.ZipFile, name: str, limits: Limits = Limits()) -> 
     ignored: Counter[str] = Counter()
     seen: set[tuple[str, ...]] = set()
     parents: set[tuple[str, ...]] = set()
-    for shown, entry in zip(_entry_names(entries), entries, strict=True):
+    left_out: list[tuple[str, Refusal]] = []
+    for meant, entry in zip(zip_names(entries).names, entries, strict=True):
+        # Some tools of Windows write its own separator. It means the same; what it leads to is judged below.
+        shown = meant.replace("\\", "/")
         _refuse_entry(name, shown, entry)
         parts = tuple(part for part in shown.split("/") if part not in ("", "."))
         parents.add(parts[:-1])
@@ -126,47 +130,25 @@ def contents(archive: zipfile.ZipFile, name: str, limits: Limits = Limits()) -> 
             folders.append(parts)
             continue
         if parts in seen:
-            raise Refusal(
-                "zip.duplicate", "{name} holds {entry} twice; make the zip again.", name=name, entry=short(shown)
+            again = Refusal(
+                "zip.duplicate", "{name} holds {entry} twice; the first one is taken.", name=name, entry=short(shown)
             )
+            left_out.append((shown, again))
+            continue
         seen.add(parts)
         if kind := leftover(parts):
             ignored[kind] += 1
             continue
         if shown.lower().endswith(ARCHIVE_SUFFIXES):
-            raise _nested(name, shown)
+            left_out.append((shown, _nested(name, shown)))
+            continue
         files.append((shown, entry))
+    if not files and left_out:
+        raise left_out[0][1]
     for folder in folders:
         if folder and folder not in parents:
             ignored[leftover(folder) or "empty_folder"] += 1
-    return Contents(tuple(files), dict(ignored))
-
-
-def _entry_names(entries: list[zipfile.ZipInfo]) -> list[str]:
-    """Names as they were meant. Without the flag that says UTF-8 they are in an old code of the maker's country.
-
-    macOS writes UTF-8 without saying so, Chinese Windows writes GBK; both are strict enough to be told from cp437,
-    which the standard names and Python assumes, when all names of the archive are taken together.
-    """
-    old = [entry for entry in entries if not entry.flag_bits & UTF8_NAMES and not entry.orig_filename.isascii()]
-    try:
-        raw = b"\n".join(entry.orig_filename.encode("cp437") for entry in old)
-    except UnicodeEncodeError:  # Python took the name from a field of its own, which is Unicode
-        return [entry.orig_filename for entry in entries]
-    code = next((code for code in ("utf-8", "gb2312") if _decodes(raw, code)), "cp437")
-    unflagged = {id(entry) for entry in old}
-    return [
-        entry.orig_filename.encode("cp437").decode(code) if id(entry) in unflagged else entry.orig_filename
-        for entry in entries
-    ]
-
-
-def _decodes(raw: bytes, code: str) -> bool:
-    try:
-        raw.decode(code)
-    except UnicodeDecodeError:
-        return False
-    return True
+    return Contents(tuple(files), dict(ignored), tuple(left_out))
 
 
 def _refuse_entry(name: str, shown: str, entry: zipfile.ZipInfo) -> None:
@@ -197,8 +179,8 @@ def unpack(
 ) -> Iterator[Found]:  # fmt: skip
     """Write an archive's files, one after the other, as ``000001.jpg`` and so on.
 
-    An entry that is damaged is found with a refusal, and its neighbours are unpacked. Whoever stops before the end, or
-    is stopped by a refusal, has to clear the folder.
+    An entry that is damaged, or left out, is found with a refusal, and its neighbours are unpacked. Whoever stops
+    before the end, or is stopped by a refusal, has to clear the folder.
 
     Args:
         archive: opened by `open_zip`.
@@ -212,6 +194,7 @@ def unpack(
     """
     packed = Path(str(archive.filename)).stat().st_size
     total = 0
+    yield from (Found(shown, folder / "nothing", refusal) for shown, refusal in files.left_out)
     for number, (shown, entry) in enumerate(files.files, 1):
         # Of the name only the ending is kept, and only where it is a known one.
         suffix = PurePosixPath(shown).suffix.lower()

@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 from resnet.errors import Refusal
+from resnet.photos import find_photos
 from resnet.preprocess import MAX_PIXELS, open_image
 from tests.pictures import PHOTOS, encoded, entry, jpeg, picture, pictures, tree, zipped
 from train.dataset import Dataset, check, make_dataset, moved, without
@@ -151,17 +152,28 @@ def unflagged(path: Path, entries: dict[str, bytes], encoding: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "gbk", "cp437"])
-def test_names_without_the_flag_that_says_utf8(tmp_path: Path, folder: Path, encoding: str) -> None:
-    labels = {
-        "utf-8": ("向日葵", "gänseblümchen"),
-        "gbk": ("向日葵", "郁金香"),
-        "cp437": ("löwenzahn", "gänseblümchen"),
-    }
-    given = [f"{label}/{number}.jpg" for label in labels[encoding] for number in (1, 2)]
-    dataset = ingest(unflagged(tmp_path / "x.zip", pictures(*given), encoding), folder)
-    assert set(dataset.classes) == set(labels[encoding])
+@pytest.mark.parametrize(
+    ("encoding", "labels"),
+    [
+        ("utf-8", ("向日葵", "gänseblümchen")),
+        ("gbk", ("向日葵", "郁金香", "表")),  # whose second byte is a backslash's in Shift-JIS
+        ("gb18030", ("玫瑰", "翀菊", "蚂蚁", "蜜蜂")),  # of which one is not in GB2312
+        ("big5", ("螞蟻", "蜜蜂", "功能")),  # whose second byte is a backslash
+        ("cp932", ("ひまわり", "表示")),
+        ("cp949", ("개미", "꿀벌")),
+        ("cp866", ("роза", "тюльпан")),
+        ("cp437", ("löwenzahn", "gänseblümchen")),
+    ],
+)
+def test_names_without_the_flag_that_says_utf8(
+    tmp_path: Path, folder: Path, encoding: str, labels: tuple[str, ...]
+) -> None:
+    given = [f"{label}/{number}.jpg" for label in labels for number in (1, 2)]
+    path = unflagged(tmp_path / "x.zip", pictures(*given), encoding)
+    dataset = ingest(path, folder)
+    assert set(dataset.classes) == set(labels)
     assert sorted(names(dataset)) == sorted(given)
+    assert [photo.name for photo in find_photos([path])] == [f"{path}/{name}" for name in given]
 
 
 def test_flagged_names_and_decomposed_ones(tmp_path: Path, folder: Path) -> None:

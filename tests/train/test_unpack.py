@@ -8,12 +8,13 @@ import os
 import random
 import struct
 import zipfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 import pytest
 
 from resnet.errors import Refusal
+from resnet.photos import find_photos
 from tests.pictures import jpeg, pictures, zipped
 from tests.zips import patched
 from train import unpack
@@ -65,8 +66,9 @@ def with_entry(path: Path, name: str, data: bytes = b"", **attributes: Any) -> P
         ("zip.parent", "__MACOSX/../../evil.jpg"),  # before it is known to be nothing of interest
         ("zip.drive", "C:evil.jpg"),
         ("zip.drive", "c:/evil.jpg"),
-        ("zip.backslash", "ants\\evil.jpg"),
-        ("zip.backslash", "..\\evil.jpg"),
+        ("zip.parent", "..\\evil.jpg"),
+        ("zip.absolute", "\\\\server\\evil.jpg"),
+        ("zip.drive", "C:\\evil.jpg"),
         ("zip.device", "ants/NUL"),
         ("zip.device", "con.jpg"),
         ("zip.device", "Aux/1.jpg"),
@@ -78,9 +80,6 @@ def with_entry(path: Path, name: str, data: bytes = b"", **attributes: Any) -> P
         ("photos.deep", "a/" * 33 + "1.jpg"),
         ("photos.deep", "a/" * 2000),
         ("photos.deep", "__MACOSX/" + "a/" * 33 + "1.jpg"),
-        ("zip.nested", "ants/more.zip"),
-        ("zip.nested", "ants/more.TAR"),
-        ("zip.nested", "more.tar.gz"),
     ],
 )
 def test_a_harmful_name_is_refused(tmp_path: Path, folder: Path, code: str, name: str) -> None:
@@ -125,11 +124,41 @@ def test_a_nul_in_a_name(tmp_path: Path, folder: Path) -> None:
     assert refused(path, folder).code == "zip.nul"
 
 
-def test_the_same_name_twice(tmp_path: Path, folder: Path) -> None:
-    for again in ("ants/1.jpg", "./ants//1.jpg"):
-        with pytest.warns(UserWarning) if again == "ants/1.jpg" else pytest.MonkeyPatch.context():
-            path = with_entry(tmp_path / "twice.zip", again)
-        assert refused(path, folder).code == "zip.duplicate"
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize(
+    ("code", "name"),
+    [
+        *(("zip.duplicate", again) for again in ("ants/1.jpg", "./ants//1.jpg", "ants\\1.jpg")),
+        *(("zip.nested", archive) for archive in ("ants/more.zip", "ants/more.TAR", "annotations.tar.gz")),
+    ],
+)
+def test_what_is_left_out_is_named_and_the_rest_is_read(tmp_path: Path, folder: Path, code: str, name: str) -> None:
+    path = zipped(tmp_path / "odd.zip", GOOD)
+    with zipfile.ZipFile(path, "a") as archive:
+        info = zipfile.ZipInfo("x")
+        info.filename = name
+        archive.writestr(info, jpeg(99))
+    dataset = ingest(path, folder)
+    assert [image.name for image in dataset.images] == sorted(GOOD)
+    assert len(list(folder.iterdir())) == len(GOOD)
+    (left,) = dataset.report.left_out.unreadable
+    assert left.name == PurePosixPath(name.replace("\\", "/")).as_posix() and left.code == code
+
+
+def test_a_zip_of_archives_alone_is_refused(tmp_path: Path, folder: Path) -> None:
+    path = zipped(tmp_path / "outer.zip", {"ants.zip": b"PK", "bees.zip": b"PK"})
+    assert refused(path, folder).code == "zip.nested"
+
+
+def test_backslashes_as_separators_mean_the_same(tmp_path: Path, folder: Path) -> None:
+    path = zipped(tmp_path / "windows.zip", {})
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in GOOD.items():
+            info = zipfile.ZipInfo("x")
+            info.filename = "data\\" + name.replace("/", "\\")
+            archive.writestr(info, data)
+    assert ingest(path, folder).classes == ingest(zipped(tmp_path / "unix.zip", GOOD), tmp_path / "other").classes
+    assert [photo.name for photo in find_photos([path])] == [f"{path}/data/{name}" for name in GOOD]
 
 
 def test_a_name_that_is_a_sentence_placeholder(tmp_path: Path, folder: Path) -> None:
@@ -270,13 +299,14 @@ def test_a_header_that_lies_about_sizes_changes_nothing(
 
 
 def test_entries_that_share_their_bytes(tmp_path: Path, folder: Path) -> None:
-    """A thousand names for one packed file: small to send, and as large as one likes to unpack."""
+    """A thousand times one packed file: small to send, as large as one likes to unpack, and unpacked once."""
     path = tmp_path / "overlap.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("ants/x.jpg", bytes(512 * 1024))
         first = archive.filelist[0]
         archive.filelist = [first] * 1000
-    assert refused(path, folder).code == "zip.duplicate"
+    refusal = refused(path, folder)
+    assert refusal.code == "data.unreadable"
 
 
 # -- damage ------------------------------------------------------------------------------------------------------------
