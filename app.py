@@ -6,6 +6,7 @@ import argparse
 import importlib.util
 import os
 import sys
+from collections.abc import Callable
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # nothing leaves this machine unasked
 
@@ -14,7 +15,19 @@ import ui.zero  # noqa: F401, I001 (on ZeroGPU, `spaces` is imported before all 
 from resnet.errors import Refusal
 from ui.models import Models
 from ui.page import build, launch_options
+from ui.run_part import MAX_MINUTES
 from weights.catalog import FLOWERS
+
+
+def whole(what: str, most: int) -> Callable[[str], int]:
+    """A whole number from 1 on, for an option."""
+
+    def read(text: str) -> int:
+        if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= most):
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number of {what} from 1 to {most:,}")
+        return int(text)
+
+    return read
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -35,6 +48,10 @@ def main(argv: list[str] | None = None) -> int:
         help="model chosen at first: a name of the list, owner/name[@revision], a folder or a .pth file",
     )
     parser.add_argument("--mcp", action="store_true", help="also offer its jobs as tools of an MCP server")
+    parser.add_argument(
+        "--max-minutes", type=whole("minutes", 10_000), default=MAX_MINUTES, metavar="M",
+        help=f"that a fine-tuning may take at most, whatever its settings say (default: {MAX_MINUTES})",
+    )  # fmt: skip
     args = parser.parse_args(argv)
     if args.mcp and importlib.util.find_spec("mcp") is None:
         print('--mcp needs a package that is not installed: pip install "gradio[mcp]".', file=sys.stderr)
@@ -46,7 +63,7 @@ def main(argv: list[str] | None = None) -> int:
         print(refusal, file=sys.stderr)
         return 2
     try:
-        build(args.model, models).launch(
+        build(args.model, models, max_minutes=args.max_minutes).launch(
             server_name=args.host,
             server_port=args.port,
             share=args.share,

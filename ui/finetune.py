@@ -35,7 +35,10 @@ def visit_key() -> gr.BrowserState:
     return gr.BrowserState(None, storage_key=STORAGE_KEY)
 
 
-def build(visits: Visits, models: Models, key: gr.BrowserState, model_list: gr.Dropdown, max_upload: str) -> None:
+def build(
+    visits: Visits, models: Models, key: gr.BrowserState, model_list: gr.Dropdown, max_upload: str,
+    max_minutes: int = run_part.MAX_MINUTES,
+) -> None:  # fmt: skip
     """Draw the tab inside of the current Blocks.
 
     Args:
@@ -44,6 +47,7 @@ def build(visits: Visits, models: Models, key: gr.BrowserState, model_list: gr.D
         key: of the visit; see `visit_key`.
         model_list: Classify's, which gets the visitor's own models.
         max_upload: the largest file that the page takes, in words.
+        max_minutes: that a run may take.
     """
     with gr.Row():
         with gr.Column(scale=4, min_width=300):
@@ -60,7 +64,7 @@ def build(visits: Visits, models: Models, key: gr.BrowserState, model_list: gr.D
         pack = gr.Button(label("data.pack"), size="sm", visible=False, elem_id="pack-dataset")
         packed = gr.DownloadButton(label("data.cleaned"), size="sm", visible=False, elem_id="cleaned")
 
-    mistakes, said, looked, of_runs = run_part.build(visits, models, key, model_list)
+    mistakes, said, looked, of_runs = run_part.build(visits, models, key, model_list, max_minutes)
 
     outputs = [key, notice, report, pack, packed]
 
@@ -154,6 +158,7 @@ def _ingest(visit: Visit, path: Path, progress: gr.Progress) -> None:
     folder = visit.new_folder("data")
     try:
         dataset = ingest(path, folder, progress=lambda done, total: progress((done, total), unit="photos"))
+        run_part.refuse_many_classes(dataset)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise

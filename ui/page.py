@@ -11,6 +11,7 @@ from ui import api, architecture, classify, finetune
 from ui.dataset_view import forget_thumbs
 from ui.jobs import Jobs
 from ui.models import Models
+from ui.run_part import MAX_MINUTES
 from ui.texts import both, label, translations
 from ui.theme import CSS, LOGO, theme
 from ui.visits import Visits
@@ -26,13 +27,17 @@ STREAM_JS = Path(__file__).with_name("stream.js")
 MAX_WAITING = 1_000
 
 
-def build(default_model: str = FLOWERS, models: Models | None = None, visits: Visits | None = None) -> gr.Blocks:
+def build(
+    default_model: str = FLOWERS, models: Models | None = None, visits: Visits | None = None,
+    max_minutes: int = MAX_MINUTES,
+) -> gr.Blocks:  # fmt: skip
     """The page.
 
     Args:
         default_model: what is chosen at first; as whoever starts the page named it, it may be a path.
         models: where models are loaded; made for `default_model` by default.
         visits: what visitors have here; nothing by default.
+        max_minutes: that a fine-tuning may take.
     """
     models = models or Models(trusted=(default_model,))
     visits = visits or Visits(Jobs(), forget_model=models.forget, forget_folder=forget_thumbs)
@@ -44,10 +49,10 @@ def build(default_model: str = FLOWERS, models: Models | None = None, visits: Vi
             with gr.Tab(label("classify.tab"), id="classify"):
                 ready, model_list = classify.build(models, default_model)
             with gr.Tab(label("finetune.tab"), id="finetune"):
-                finetune.build(visits, models, visit, model_list, MAX_UPLOAD.replace("mb", " MB"))
+                finetune.build(visits, models, visit, model_list, MAX_UPLOAD.replace("mb", " MB"), max_minutes)
             with gr.Tab(label("arch.tab"), id="architecture"):
                 architecture.build(models, ready)
-        api.build(models, visits)
+        api.build(models, visits, max_minutes)
     if on_zero_gpu():  # where Gradio would let one event wait, and refuse the others
         page.queue(max_size=MAX_WAITING)
     return page  # type: ignore[no-any-return]

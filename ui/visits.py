@@ -20,7 +20,8 @@ from train.dataset import Dataset
 from train.edits import Edit, edited
 from train.events import Seen
 from train.unlike import Unlike, in_order, unlike
-from ui.jobs import Jobs
+from ui.callers import caller
+from ui.jobs import OF_ADDRESS, OF_VISITOR, Jobs
 from ui.zero import Borrower
 
 #: Seconds without a look after which a visit is over. The page looks every few seconds while it is open.
@@ -109,6 +110,16 @@ def with_dataset(visit: Visit | None) -> tuple[Visit, Dataset, tuple[Edit, ...]]
 def no_dataset() -> Refusal:
     """Of a visit that is over, or has brought nothing."""
     return Refusal("data.none", "There is no dataset any more; bring the zip again.")
+
+
+def owners(visit: Visit | None) -> dict[str, int]:
+    """Whose a job is that is begun now, and how many each may have: the visit's, where there is one, and the caller's.
+
+    A visit is had for the asking; an address is not. A program has no visit, only its address.
+    """
+    who = caller()
+    of_address = {f"address {who}": OF_ADDRESS}
+    return of_address | ({f"visit {visit.key}": OF_VISITOR} if visit else {f"program {who}": OF_VISITOR})
 
 
 class Visits:

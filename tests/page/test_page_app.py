@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from playwright.sync_api import Page
 import app
 from tests.page.conftest import ROOT, Named, Site, app_environment, bars, choose_photo, free_port, wait_for
 from tests.waiting import PATIENCE_S
+from ui.page import build
 
 pytestmark = pytest.mark.page
 
@@ -23,8 +25,25 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
         app.main(["--help"])
     assert left.value.code == 0
     text = capsys.readouterr().out
-    for option in ("--host", "--port", "--share", "--model"):
+    for option in ("--host", "--port", "--share", "--model", "--max-minutes"):
         assert option in text
+
+
+@pytest.mark.parametrize("minutes", ["0", "-5", "1.5", "many", "", "10001", "١"])
+def test_a_limit_that_is_none_is_a_sentence(minutes: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        app.main([f"--max-minutes={minutes}"])
+    assert left.value.code == 2
+    assert "is no whole number of minutes from 1 to 10,000" in capsys.readouterr().err
+
+
+def test_the_limit_of_a_run_is_the_page_s_and_the_api_s() -> None:
+    page = build(max_minutes=3)
+    config = page.get_config_file()
+    (slider,) = [one for one in config["components"] if one["props"].get("elem_id") == "minutes"]
+    assert (slider["props"]["maximum"], slider["props"]["value"]) == (3, 3)
+    (finetune,) = [one for one in page.fns.values() if one.api_name == "finetune"]
+    assert inspect.signature(finetune.fn).parameters["minutes"].default == 3
 
 
 @pytest.mark.parametrize("name", ["nonsense", "/nowhere/at/all", "../nowhere/", ""])

@@ -118,6 +118,37 @@ def test_too_many_waiting_are_refused() -> None:
     gate.set()
 
 
+def test_nobody_has_more_places_than_their_share() -> None:
+    jobs, gate = Jobs(), threading.Event()
+    mine, ours = {"visit a": 2, "address x": 3}, {"visit b": 2, "address x": 3}
+    keys = [jobs.start(holding(gate), owners=mine) for _ in range(2)]
+    until(jobs, keys[0], lambda view: view.state == "running")
+    with pytest.raises(Refusal, match="2 of your jobs"):
+        jobs.start(holding(gate), owners=mine)
+    jobs.start(holding(gate), owners=ours)
+    with pytest.raises(Refusal, match="3 of your jobs"):
+        jobs.refuse_too_many(ours)
+    jobs.start(counting(1), owners={"visit c": 2, "address y": 3})
+    jobs.stop(keys[1])
+    jobs.start(counting(1), owners=mine)
+    gate.set()
+
+
+def test_what_goes_on_needs_a_place_like_any_other() -> None:
+    jobs, gate = Jobs(), threading.Event()
+
+    def work(_: Stop) -> Iterator[str]:
+        yield "began"
+        raise Interrupted(Refusal("loan.busy", "No GPU was free."))
+
+    key = jobs.start(work, owners={"visit a": 1})
+    until(jobs, key, lambda view: view.ended)
+    jobs.start(holding(gate), owners={"visit a": 1})
+    with pytest.raises(Refusal, match="1 of your jobs"):
+        jobs.go_on(key)
+    gate.set()
+
+
 def test_finished_jobs_are_kept_for_a_while_with_their_folders(tmp_path: Path) -> None:
     now = [1000.0]
     jobs = Jobs(keep_s=60, clock=lambda: now[0])
