@@ -7,6 +7,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # nothing leaves this machine unasked
 
@@ -14,8 +15,10 @@ import ui.zero  # noqa: F401, I001 (on ZeroGPU, `spaces` is imported before all 
 
 from resnet.errors import Refusal
 from ui.models import Models
-from ui.page import build, launch_options
+from ui.own_folder import ended_by_sigterm, own_folders
+from ui.page import build, launch_options, visits_for
 from ui.run_part import MAX_MINUTES
+from ui.sweeper import Sweeper
 from weights.catalog import FLOWERS
 
 
@@ -56,14 +59,29 @@ def main(argv: list[str] | None = None) -> int:
     if args.mcp and importlib.util.find_spec("mcp") is None:
         print('--mcp needs a package that is not installed: pip install "gradio[mcp]".', file=sys.stderr)
         return 2
+    try:
+        with ended_by_sigterm(), own_folders() as uploads:
+            return serve(args, uploads)
+    except KeyboardInterrupt:  # before there was a page to close
+        return 0
+    except OSError as error:
+        print(f"There is no place for temporary files ({error}); set TMPDIR to a folder of yours.", file=sys.stderr)
+        return 2
+
+
+def serve(args: argparse.Namespace, uploads: Path) -> int:
+    """Serve the page until it is ended; then all that its visitors had is removed."""
     models = Models(trusted=(args.model,))
     try:
         models.get(args.model)  # a model that can't be had is said here, not on the page
     except Refusal as refusal:
         print(refusal, file=sys.stderr)
         return 2
+    visits = visits_for(models)
+    page = build(args.model, models, visits, max_minutes=args.max_minutes)
+    Sweeper(page, visits, uploads).start()
     try:
-        build(args.model, models, max_minutes=args.max_minutes).launch(
+        page.launch(
             server_name=args.host,
             server_port=args.port,
             share=args.share,
@@ -73,8 +91,13 @@ def main(argv: list[str] | None = None) -> int:
     except OSError as error:
         print(f"The page can't listen on {args.host}:{args.port} ({error}); try another --port.", file=sys.stderr)
         return 2
+    finally:
+        visits.close_all()
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # all is removed; a download on another thread would hold the process up for minutes

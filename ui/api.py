@@ -210,6 +210,7 @@ def _begin(visits: Visits, models: Models, path: Path, wishes: tuple[Any, ...], 
     visits.jobs.refuse_too_many(whose)  # before anything is unpacked
     visit = visits.open(None)
     try:
+        visit.uploads = (path,)
         visit.source = ingest(path, visit.new_folder("data"))
         run = begin_run(visits, models, visit, *wishes, max_minutes=max_minutes, owners=whose)
         return visit.key, run.job

@@ -162,7 +162,7 @@ def _ingest(visit: Visit, path: Path, progress: gr.Progress) -> None:
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    _replace(visit, dataset)
+    _replace(visit, dataset, path)
 
 
 def _draw(visit: Visit) -> None:
@@ -171,10 +171,12 @@ def _draw(visit: Visit) -> None:
     _replace(visit, replace(ingest(folder), name=DRAWN))
 
 
-def _replace(visit: Visit, dataset: Dataset) -> None:
+def _replace(visit: Visit, dataset: Dataset, upload: Path | None = None) -> None:
     """A new dataset begins without edits. The folder of the old one stays while a run may still read it."""
     with visit.lock:
         visit.source, visit.edits, visit.seen_in = dataset, (), None
+        if upload is not None:
+            visit.uploads = (*visit.uploads, upload)
 
 
 def change(visit: Visit, edit: str, name: str, to: str = "") -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import gradio as gr
+from gradio.context import LocalContext
 from gradio.processing_utils import save_base64_to_cache, ssrf_protected_download
 
 from resnet.errors import Refusal
@@ -68,7 +69,10 @@ def _fetched(address: str) -> dict[str, Any] | None:
     """What lies at an address, as an upload; never fetched from this machine or from a private network."""
     fetch = save_base64_to_cache if address.startswith("data:") else ssrf_protected_download
     try:
-        return {"path": fetch(address, gr.utils.get_upload_folder()), "meta": {"_type": "gradio.FileData"}}
+        path = fetch(address, gr.utils.get_upload_folder())
+        if (page := LocalContext.blocks.get(None)) is not None:
+            page.upload_file_set.add(path)  # removed in time, as what Gradio itself has taken
+        return {"path": path, "meta": {"_type": "gradio.FileData"}}
     except Exception:  # each of the many libraries on the way has its own
         log.info("an address that nothing could be had from", exc_info=True)
         return None

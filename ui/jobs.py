@@ -220,6 +220,15 @@ class Jobs:
             del self._jobs[key or ""]
         _remove(job.folder)
 
+    def end(self, patience_s: float) -> None:
+        """Forget all jobs, and wait a while for one that runs to notice."""
+        with self._changed:
+            keys = list(self._jobs)
+        for key in keys:
+            self.forget(key)
+        with self._changed:
+            self._changed.wait_for(lambda: not self._jobs, patience_s)
+
     def sweep(self) -> None:
         """Forget jobs that ended long ago."""
         with self._changed:
@@ -244,10 +253,11 @@ class Jobs:
                 job.state, job.refusal, job.ended = state, refusal, self._clock()
                 if state != "interrupted":
                     job.work = _nothing  # it holds the data
-                if forgotten:
-                    del self._jobs[key]
             if forgotten:
                 _remove(job.folder)
+                with self._changed:
+                    del self._jobs[key]
+                    self._changed.notify_all()
             self.sweep()
 
     def _next(self) -> tuple[str, _Job] | None:

@@ -40,7 +40,7 @@ def build(
         max_minutes: that a fine-tuning may take.
     """
     models = models or Models(trusted=(default_model,))
-    visits = visits or Visits(Jobs(), forget_model=models.forget, forget_folder=forget_thumbs)
+    visits = visits or visits_for(models)
     with gr.Blocks(title="ResNet", analytics_enabled=False, delete_cache=DELETE_CACHE_S) as page:
         words = f"<h1>{both('header.title')}</h1><p>{both('header.sentence')}</p>"
         gr.HTML(f'<header class="masthead">{LOGO}<div>{words}</div></header>', apply_default_css=False)
@@ -56,6 +56,11 @@ def build(
     if on_zero_gpu():  # where Gradio would let one event wait, and refuse the others
         page.queue(max_size=MAX_WAITING)
     return page  # type: ignore[no-any-return]
+
+
+def visits_for(models: Models) -> Visits:
+    """What visitors have, without anybody yet."""
+    return Visits(Jobs(), forget_model=models.forget, forget_folder=forget_thumbs)
 
 
 def launch_options() -> dict[str, Any]:

@@ -12,8 +12,12 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from gradio.processing_utils import hash_file
+from gradio.utils import get_upload_folder
 
 from resnet.errors import Refusal
 from train.dataset import Dataset
@@ -59,6 +63,7 @@ class Visit:
     source: Dataset | None = None
     edits: tuple[Edit, ...] = ()
     runs: tuple[Run, ...] = ()
+    uploads: tuple[Path, ...] = ()
     borrower: Borrower = field(default_factory=Borrower, repr=False)
     lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
     seen_in: Seen | None = field(default=None, repr=False)
@@ -89,6 +94,7 @@ class Visit:
 
     def new_folder(self, kind: str) -> Path:
         """An empty folder of this visit."""
+        self.folder.mkdir(parents=True, exist_ok=True)  # only now: a full disk keeps nobody from looking
         return Path(tempfile.mkdtemp(prefix=f"{kind}-", dir=self.folder))
 
 
@@ -120,6 +126,12 @@ def owners(visit: Visit | None) -> dict[str, int]:
     who = caller()
     of_address = {f"address {who}": OF_ADDRESS}
     return of_address | ({f"visit {visit.key}": OF_VISITOR} if visit else {f"program {who}": OF_VISITOR})
+
+
+def remove_served(file: Path) -> None:
+    """Remove the copy that Gradio made of a file to serve it, under the hash of its content."""
+    with suppress(OSError):
+        (Path(get_upload_folder()) / hash_file(file) / file.name).unlink()
 
 
 class Visits:
@@ -165,21 +177,42 @@ class Visits:
             return visit
         with self._lock:
             fresh = secrets.token_urlsafe(24)
-            folder = Path(tempfile.mkdtemp(prefix="visit-", dir=self._root.name))
+            folder = Path(self._root.name) / f"visit-{secrets.token_hex(8)}"
             visit = self._visits[fresh] = Visit(fresh, folder, self._clock())
             visit.borrower.seen()
             return visit
 
+    def close_all(self, patience_s: float = 5.0) -> None:
+        """End all visits, as this process ends; a job that runs is given a while to notice."""
+        with self._lock:
+            keys = list(self._visits)
+        for key in keys:
+            self.close(key)
+        self.jobs.end(patience_s)
+        self._root.cleanup()
+
     def close(self, key: object) -> None:
-        """End a visit: its jobs stop, its folder is removed."""
+        """End a visit: its jobs stop, its folder is removed, and what was uploaded for it or served of it as well."""
         with self._lock:
             visit = self._visits.pop(key, None) if isinstance(key, str) else None
         if visit is not None:
             for run in visit.runs:
                 self.jobs.forget(run.job)
                 self._forget_model(run.model)
+            self._remove_uploads(visit)
+            for file in visit.folder.rglob("*.zip"):
+                remove_served(file)
             shutil.rmtree(visit.folder, ignore_errors=True)
             self._forget_folder(visit.folder)
+
+    def _remove_uploads(self, visit: Visit) -> None:
+        """Gradio keeps the same bytes once: what somebody else has brought as well stays until they are gone too."""
+        with self._lock:
+            others = {path for other in self._visits.values() if other is not visit for path in other.uploads}
+        for path in visit.uploads:
+            if path not in others:
+                with suppress(OSError):
+                    path.unlink()
 
     def sweep(self) -> None:
         """End the visits that nobody looks at any more; one with a job, or with what a job left, stays."""

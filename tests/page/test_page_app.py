@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import inspect
+import os
+import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +17,7 @@ import pytest
 from playwright.sync_api import Page
 
 import app
-from tests.page.conftest import ROOT, Named, Site, app_environment, bars, choose_photo, free_port, wait_for
+from tests.page.conftest import ROOT, Named, Site, app_environment, bars, choose_photo, free_port, started, wait_for
 from tests.waiting import PATIENCE_S
 from ui.page import build
 
@@ -71,6 +75,38 @@ def test_it_listens_on_this_machine_alone(site: Site) -> None:
     ]
     listening = [row[1] for row in rows[0:] if len(row) > 3 and row[3] == "0A" and row[1].endswith(f":{port}")]
     assert listening == [f"0100007F:{port}"]
+
+
+def test_a_page_that_is_ended_leaves_nothing_and_a_killed_one_not_for_long(
+    hub: Any, tmp_path: Path, rose: Named
+) -> None:
+    """Photos that were uploaded, that came as an address, and a visit with its data; with a tab still open."""
+    folders = [tmp_path / "temporary", tmp_path / "uploads"]
+    folders[0].mkdir()
+    data = "data:image/jpeg;base64," + base64.b64encode(rose.path.read_bytes()).decode()
+
+    def left() -> list[str]:
+        return [one.name for folder in folders for one in folder.rglob("*") if one.suffix in (".jpg", ".png", ".jpeg")]
+
+    def use(served: Site) -> None:
+        assert Path(served.upload(rose.path.read_bytes())).exists()
+        outputs, text = served.call("classify", [data, "flowers", 1], "a-program")
+        assert outputs, text
+        outputs, text = served.call("draw_one", [None], "a-visitor")
+        assert outputs, text
+        assert len(left()) > 40
+
+    with started(hub, tmp_path, TMPDIR=str(folders[0])) as served:
+        use(served)
+        os.kill(served.pid, signal.SIGKILL)
+    assert left()
+    with started(hub, tmp_path, TMPDIR=str(folders[0])) as served:
+        assert len(left()) == 4, "its own examples, and nothing that the killed one left"
+        use(served)
+        stream = urllib.request.urlopen(f"{served.url}/gradio_api/heartbeat/a-visitor")
+    assert not left(), "ended by SIGTERM"
+    assert not [one for folder in folders for one in folder.glob("resnet-*")]
+    stream.close()
 
 
 def test_it_starts_with_a_path_and_is_quiet(visit: Callable[..., Page], hub: Any, tmp_path: Path, rose: Named) -> None:
