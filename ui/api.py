@@ -157,6 +157,8 @@ def build(models: Models, visits: Visits, max_minutes: int = MAX_MINUTES) -> Non
                 )),
                 given.optional("share", share, 0.2), given.optional("seed", seed, 0),
             )  # fmt: skip
+            for gone in [one for one in visit_of if visits.jobs.look(one) is None]:
+                del visit_of[gone]
             owner, begun = _begin(visits, models, path, wishes, max_minutes)
             visit_of[begun] = owner
             return begun

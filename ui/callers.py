@@ -15,8 +15,9 @@ def caller() -> str:
 
 
 def address(request: Any) -> str:
-    """The address that a request comes from: what a caller writes into it can't make it another's.
+    """The address that a request comes from; empty where it can't be known.
 
+    What a caller writes into a request can't make it another's.
     A session's name is the caller's own choice, so it would tell nobody apart who doesn't want to be. On a Space all
     requests come from proxies inside of it, the last of which says whom it spoke for: of the addresses it lists, the
     last that is no inner one.
@@ -25,7 +26,7 @@ def address(request: Any) -> str:
     if not os.environ.get("SPACE_ID"):
         return str(peer)
     named = str(request.headers.get("x-forwarded-for") or "") if request is not None else ""
-    return next((one for one in map(str.strip, reversed(named.split(","))) if _public(one)), str(peer))
+    return next((one for one in map(str.strip, reversed(named.split(","))) if _public(one)), "")
 
 
 def _public(text: str) -> bool:

@@ -12,6 +12,7 @@ from ui.dataset_view import forget_thumbs
 from ui.jobs import Jobs
 from ui.models import Models
 from ui.run_part import MAX_MINUTES
+from ui.shares import Shares
 from ui.texts import both, label, translations
 from ui.theme import CSS, LOGO, theme
 from ui.visits import Visits
@@ -23,6 +24,8 @@ DELETE_CACHE_S = (600, 3600)
 MAX_UPLOAD = "500mb"
 #: Mends a fault of Gradio's client, which loses an answer now and then.
 STREAM_JS = Path(__file__).with_name("stream.js")
+#: Sessions that Gradio keeps, 0.2 MB each, of which every call of the API is one; the least used go first.
+SESSIONS = 1_000
 #: Events of all visitors that may wait at the same time.
 MAX_WAITING = 1_000
 
@@ -55,6 +58,7 @@ def build(
         api.build(models, visits, max_minutes)
     if on_zero_gpu():  # where Gradio would let one event wait, and refuse the others
         page.queue(max_size=MAX_WAITING)
+    Shares(page)
     return page  # type: ignore[no-any-return]
 
 
@@ -71,6 +75,7 @@ def launch_options() -> dict[str, Any]:
         "head": f"<script>{STREAM_JS.read_text(encoding='utf-8')}</script>",
         "i18n": translations(),
         "max_file_size": MAX_UPLOAD,
+        "state_session_capacity": SESSIONS,
         "ssr_mode": False,
         "show_error": False,
         "footer_links": ["settings", "gradio"],

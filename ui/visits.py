@@ -124,6 +124,8 @@ def owners(visit: Visit | None) -> dict[str, int]:
     A visit is had for the asking; an address is not. A program has no visit, only its address.
     """
     who = caller()
+    if not who:  # then all who are unknown have what one address has
+        return {f"visit {visit.key}": OF_VISITOR} if visit else {"program": OF_ADDRESS}
     of_address = {f"address {who}": OF_ADDRESS}
     return of_address | ({f"visit {visit.key}": OF_VISITOR} if visit else {f"program {who}": OF_VISITOR})
 
