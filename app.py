@@ -86,7 +86,7 @@ def serve(args: argparse.Namespace, uploads: Path) -> int:
             server_port=args.port,
             share=args.share,
             mcp_server=args.mcp or None,
-            **launch_options(),
+            **launch_options(args.host, args.share),
         )
     except OSError as error:
         print(f"The page can't listen on {args.host}:{args.port} ({error}); try another --port.", file=sys.stderr)

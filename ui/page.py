@@ -9,6 +9,7 @@ import gradio as gr
 
 from ui import api, architecture, classify, finetune
 from ui.dataset_view import forget_thumbs
+from ui.doors import doors
 from ui.jobs import Jobs
 from ui.models import Models
 from ui.run_part import MAX_MINUTES
@@ -67,9 +68,10 @@ def visits_for(models: Models) -> Visits:
     return Visits(Jobs(), forget_model=models.forget, forget_folder=forget_thumbs)
 
 
-def launch_options() -> dict[str, Any]:
-    """What the page needs of `launch`, wherever it is launched."""
+def launch_options(host: str | None = None, share: bool = False) -> dict[str, Any]:
+    """What the page needs of `launch`, wherever it is launched; `host` and `share` as `launch` gets them."""
     return {
+        "app_kwargs": {"middleware": doors(host, share)},
         "theme": theme(),
         "css": CSS,
         "head": f"<script>{STREAM_JS.read_text(encoding='utf-8')}</script>",
