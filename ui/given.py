@@ -11,9 +11,10 @@ from typing import Any, TypeVar
 
 import gradio as gr
 from gradio.context import LocalContext
-from gradio.processing_utils import save_base64_to_cache, ssrf_protected_download
+from gradio.processing_utils import save_base64_to_cache
 
 from resnet.errors import Refusal
+from ui.fetching import MAX_MB, fetch, too_large
 from ui.networks import whole
 
 log = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ def upload(name: str, value: Any) -> Path:
             else is taken for one here but addresses: Gradio has fetched those of lone files, not those in lists.
 
     Raises:
-        Refusal: if this is no uploaded file.
+        Refusal: if this is no uploaded file, or an address of one that is too large or takes too long.
     """
     if isinstance(value, str) and value.startswith(("data:", "http://", "https://")):
         value = _fetched(value)
@@ -67,12 +68,16 @@ def upload(name: str, value: Any) -> Path:
 
 def _fetched(address: str) -> dict[str, Any] | None:
     """What lies at an address, as an upload; never fetched from this machine or from a private network."""
-    fetch = save_base64_to_cache if address.startswith("data:") else ssrf_protected_download
+    inline = address.startswith("data:")
+    if inline and len(address) > MAX_MB * 1024**2 * 4 / 3:
+        raise too_large("this data: address")
     try:
-        path = fetch(address, gr.utils.get_upload_folder())
+        path = (save_base64_to_cache if inline else fetch)(address, gr.utils.get_upload_folder())
         if (page := LocalContext.blocks.get(None)) is not None:
             page.upload_file_set.add(path)  # removed in time, as what Gradio itself has taken
         return {"path": path, "meta": {"_type": "gradio.FileData"}}
+    except Refusal:
+        raise
     except Exception:  # each of the many libraries on the way has its own
         log.info("an address that nothing could be had from", exc_info=True)
         return None

@@ -10,6 +10,7 @@ import gradio as gr
 from ui import api, architecture, classify, finetune
 from ui.dataset_view import forget_thumbs
 from ui.doors import doors
+from ui.fetching import MAX_MB
 from ui.jobs import Jobs
 from ui.models import Models
 from ui.run_part import MAX_MINUTES
@@ -22,7 +23,7 @@ from weights.catalog import FLOWERS
 
 #: Uploads are removed after an hour, looked for every ten minutes.
 DELETE_CACHE_S = (600, 3600)
-MAX_UPLOAD = "500mb"
+MAX_UPLOAD = f"{MAX_MB}mb"
 #: Mends a fault of Gradio's client, which loses an answer now and then.
 STREAM_JS = Path(__file__).with_name("stream.js")
 #: Sessions that Gradio keeps, 0.2 MB each, of which every call of the API is one; the least used go first.
