@@ -17,6 +17,7 @@ from ui.blueprint import inside_svg, network_svg, shape_text
 from ui.calculator import calculator
 from ui.components import AsChosen, AsPicked, AsTyped, PhotoInput
 from ui.costs import totals
+from ui.given import odd_event, told
 from ui.layer_table import table
 from ui.listing import LISTING_JS
 from ui.models import Models
@@ -117,7 +118,9 @@ def build(models: Models, ready: gr.State) -> None:
     def open_block(
         name: str, other: str, how: str, loaded: str | None, side: object, strides: bool, event: gr.EventData
     ) -> tuple[Any, ...]:
-        part, number = str(event.part), 1 if event.network == 1 else 0
+        part, number = told(event, "part", str), told(event, "network", int)
+        if number not in (0, 1):
+            raise odd_event()
         return "", _inside(networks(name, other, how, loaded, side, strides), part, number), (part, number)
 
     quick: dict[str, Any] = {"show_progress": "hidden", "concurrency_limit": 8, "api_visibility": "private"}

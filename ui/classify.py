@@ -19,6 +19,7 @@ from resnet.photos import Photo
 from ui import many
 from ui.components import CountInput, PhotoInput
 from ui.drawing import data_uri, overlay
+from ui.given import told
 from ui.models import Load, Loaded, Models
 from ui.texts import Markup, alert, both, label, sentence
 from ui.words import device_words, not_ready, percent, refused
@@ -75,7 +76,10 @@ def build(models: Models, default_model: str) -> tuple[gr.State, gr.Dropdown]:
 
     def explain(path: str | None, name: str | None, look: list[object], event: gr.EventData) -> Any:
         is_last = _choice(look)
-        pictures = _pictures_for(models, path, name, int(event.index))
+        try:
+            pictures = _pictures_for(models, path, name, told(event, "index", int))
+        except Exception as error:
+            pictures = refused(error, "showing where a class was seen")
         return pictures if is_last() else gr.skip()
 
     def classify_all(

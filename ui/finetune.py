@@ -19,6 +19,7 @@ from train.writing import write_zip
 from ui import run_part
 from ui.components import FileInput
 from ui.dataset_view import EDIT_JS, dataset_card
+from ui.given import told
 from ui.models import Models
 from ui.texts import both, label
 from ui.visits import IDLE_S, Visit, Visits, no_dataset, with_dataset
@@ -84,7 +85,10 @@ def build(
 
     def edit(mine: object, event: gr.EventData) -> tuple[Any, ...]:
         visit = visits.open(mine)
-        return _answered(visit, lambda: change(visit, str(event.edit), str(event.name), str(event.label or "")))
+        return _answered(
+            visit,
+            lambda: change(visit, told(event, "edit", str), told(event, "name", str), told(event, "label", str, "")),
+        )
 
     def edit_mistake(mine: object, event: gr.EventData) -> tuple[Any, ...]:
         """Far below the list of changes: what came of it is said here as well."""

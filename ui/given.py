@@ -19,6 +19,7 @@ from ui.networks import whole
 
 log = logging.getLogger(__name__)
 T = TypeVar("T", bound=str)
+K = TypeVar("K", str, int)
 
 
 def uploaded(path: str) -> Path | None:
@@ -81,6 +82,30 @@ def _fetched(address: str) -> dict[str, Any] | None:
     except Exception:  # each of the many libraries on the way has its own
         log.info("an address that nothing could be had from", exc_info=True)
         return None
+
+
+def told(event: gr.EventData, name: str, kind: type[K], default: K | None = None) -> K:
+    """What the page's own script says of an event; anybody can send anything in its place.
+
+    Args:
+        event: as Gradio passes it on.
+        name: of the fact.
+        kind: ``str`` or ``int``.
+        default: where the fact is absent; None if it has to be there.
+
+    Raises:
+        Refusal: if it is of another kind.
+    """
+    facts = event._data
+    value = facts.get(name, default) if isinstance(facts, dict) else None
+    if isinstance(value, kind) and not isinstance(value, bool):
+        return value
+    raise odd_event()
+
+
+def odd_event() -> Refusal:
+    """Of an event that the page's own script does not send."""
+    return Refusal("event.odd", "What was chosen can't be made out; reload the page and choose again.")
 
 
 def uploads(name: str, values: Any) -> list[Path]:
