@@ -19,7 +19,9 @@ from ui.own_folder import ended_by_sigterm, own_folders
 from ui.page import build, launch_options, visits_for
 from ui.run_part import MAX_MINUTES
 from ui.sweeper import Sweeper
+from ui.visits import GB, MAX_DISK_GB
 from weights.catalog import FLOWERS
+from weights.hub import Hub
 
 
 def whole(what: str, most: int) -> Callable[[str], int]:
@@ -55,6 +57,10 @@ def main(argv: list[str] | None = None) -> int:
         "--max-minutes", type=whole("minutes", 10_000), default=MAX_MINUTES, metavar="M",
         help=f"that a fine-tuning may take at most, whatever its settings say (default: {MAX_MINUTES})",
     )  # fmt: skip
+    parser.add_argument(
+        "--max-disk", type=whole("GB", 100_000), default=MAX_DISK_GB, metavar="GB",
+        help=f"that visitors may have on disk, and models that they name, each (default: {MAX_DISK_GB})",
+    )  # fmt: skip
     args = parser.parse_args(argv)
     if args.mcp and importlib.util.find_spec("mcp") is None:
         print('--mcp needs a package that is not installed: pip install "gradio[mcp]".', file=sys.stderr)
@@ -71,13 +77,13 @@ def main(argv: list[str] | None = None) -> int:
 
 def serve(args: argparse.Namespace, uploads: Path) -> int:
     """Serve the page until it is ended; then all that its visitors had is removed."""
-    models = Models(trusted=(args.model,))
+    models = Models(Hub(token=False, max_bytes=args.max_disk * GB), trusted=(args.model,))
     try:
         models.get(args.model)  # a model that can't be had is said here, not on the page
     except Refusal as refusal:
         print(refusal, file=sys.stderr)
         return 2
-    visits = visits_for(models)
+    visits = visits_for(models, args.max_disk)
     page = build(args.model, models, visits, max_minutes=args.max_minutes)
     Sweeper(page, visits, uploads).start()
     try:

@@ -22,8 +22,9 @@ from resnet.photos import Photo
 from resnet.rows import header, to_table
 from resnet.summary import Depth, parts
 from resnet.summary import layers as layers_of
-from train.ingest import ingest
+from train.ingest import Limits, ingest
 from train.methods import METHODS, Method
+from train.unpack import MAX_BYTES
 from ui import answers, given
 from ui.answers import Named, Progress, Table
 from ui.many import photos_of, shown_as
@@ -32,6 +33,7 @@ from ui.networks import SIZES
 from ui.run_part import MAX_MINUTES, begin_run
 from ui.training import result_of, still_true
 from ui.visits import OWN, Visits, owners
+from ui.words import full_disk
 from weights.catalog import FLOWERS
 
 log = logging.getLogger(__name__)
@@ -51,6 +53,8 @@ def sentences(doing: str) -> Iterator[None]:
     except Refusal as refusal:
         raise gr.Error(str(refusal), print_exception=False) from None
     except Exception as error:
+        if (full := full_disk(error)) is not None:
+            raise gr.Error(str(full), print_exception=False) from None
         log.error("%s", doing, exc_info=error)
         raise gr.Error(answers.unexpected(), print_exception=False) from None
 
@@ -212,8 +216,9 @@ def _begin(visits: Visits, models: Models, path: Path, wishes: tuple[Any, ...], 
     visits.jobs.refuse_too_many(whose)  # before anything is unpacked
     visit = visits.open(None)
     try:
+        limits, folder = Limits(bytes=min(MAX_BYTES, visits.room(visit))), visit.new_folder("data")
         visit.uploads = (path,)
-        visit.source = ingest(path, visit.new_folder("data"))
+        visits.replace(visit, ingest(path, folder, limits=limits), folder, path)
         run = begin_run(visits, models, visit, *wishes, max_minutes=max_minutes, owners=whose)
         return visit.key, run.job
     except BaseException:

@@ -44,7 +44,13 @@ class RoomOnDisk:
         self._app = app
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        begun = False
+        begun, more = False, True
+
+        async def receiving() -> Any:
+            nonlocal more
+            message = await receive()
+            more = message["type"] == "http.request" and bool(message.get("more_body"))
+            return message
 
         async def sending(message: Any) -> None:
             nonlocal begun
@@ -52,10 +58,12 @@ class RoomOnDisk:
             await send(message)
 
         try:
-            await self._app(scope, receive, sending)
+            await self._app(scope, receiving, sending)
         except OSError as error:
             if error.errno not in FULL_DISK or begun or scope["type"] != "http":
                 raise
+            while more:  # who is still speaking does not listen
+                await receiving()
             await PlainTextResponse(NO_ROOM, 507)(scope, receive, send)
 
 

@@ -24,6 +24,7 @@ from train.unpack import disk_refusal
 
 #: The largest file that the page takes, uploaded or fetched, in megabytes; and seconds that fetching one may take.
 MAX_MB, FETCH_S = 500, 60.0
+REDIRECTS = 20
 
 
 def fetch(address: str, folder: str) -> str:
@@ -72,7 +73,7 @@ def _file_name(address: str) -> str:
 
 async def _download(address: str, target: Path) -> None:
     """Write what lies at an address; each address on the way there is looked at, as Gradio does."""
-    for _ in range(processing_utils.MAX_REDIRECTS + 1):
+    for _ in range(REDIRECTS + 1):
         async with (
             httpx.AsyncClient(transport=await _transport(address), timeout=FETCH_S) as client,
             client.stream("GET", address, headers={"Accept-Encoding": "identity"}) as answer,

@@ -11,10 +11,11 @@ from typing import Any
 import gradio as gr
 
 from resnet.errors import Refusal
-from train.dataset import Dataset, check
+from train.dataset import check
 from train.drawn import draw
 from train.edits import Edit
-from train.ingest import ingest
+from train.ingest import Limits, ingest
+from train.unpack import MAX_BYTES
 from train.writing import write_zip
 from ui import run_part
 from ui.components import FileInput
@@ -22,7 +23,7 @@ from ui.dataset_view import EDIT_JS, dataset_card
 from ui.given import told
 from ui.models import Models
 from ui.texts import both, label
-from ui.visits import IDLE_S, Visit, Visits, no_dataset, with_dataset
+from ui.visits import IDLE_S, Visit, Visits, no_dataset, remove_served, with_dataset
 from ui.words import refused
 
 STORAGE_KEY = "resnet-visit"
@@ -77,11 +78,11 @@ def build(
         if not path:
             return tuple(gr.skip() for _ in outputs)
         visit = visits.open(mine)
-        return _answered(visit, lambda: _ingest(visit, Path(path), progress))
+        return _answered(visit, lambda: _ingest(visits, visit, Path(path), progress))
 
     def draw_one(mine: object) -> tuple[Any, ...]:
         visit = visits.open(mine)
-        return _answered(visit, lambda: _draw(visit))
+        return _answered(visit, lambda: _draw(visits, visit))
 
     def edit(mine: object, event: gr.EventData) -> tuple[Any, ...]:
         visit = visits.open(mine)
@@ -106,9 +107,7 @@ def build(
 
     def pack_zip(mine: object) -> tuple[Any, Any]:
         try:
-            visit, dataset, _ = with_dataset(visits.find(mine))
-            file = visit.new_folder("zip") / "cleaned.zip"
-            write_zip(dataset, file)
+            file = _pack(visits, visits.find(mine))
         except Exception as error:
             return refused(error, "packing a dataset"), gr.skip()
         return "", gr.update(value=str(file), visible=True)
@@ -157,30 +156,50 @@ def _no_data() -> str:
 # -- what happens to a visit -------------------------------------------------------------------------------------------
 
 
-def _ingest(visit: Visit, path: Path, progress: gr.Progress) -> None:
+def _ingest(visits: Visits, visit: Visit, path: Path, progress: gr.Progress) -> None:
     """Unpack and look at an upload; the dataset that was here before is gone only when that went well."""
+    limits = Limits(bytes=min(MAX_BYTES, visits.room(visit)))
     folder = visit.new_folder("data")
     try:
-        dataset = ingest(path, folder, progress=lambda done, total: progress((done, total), unit="photos"))
+        told_how_far = lambda done, total: progress((done, total), unit="photos")  # noqa: E731
+        dataset = ingest(path, folder, progress=told_how_far, limits=limits)
         run_part.refuse_many_classes(dataset)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    _replace(visit, dataset, path)
+    visits.replace(visit, dataset, folder, path)
 
 
-def _draw(visit: Visit) -> None:
+def _draw(visits: Visits, visit: Visit) -> None:
+    visits.room(visit)
     folder = visit.new_folder("data")
-    draw(folder)
-    _replace(visit, replace(ingest(folder), name=DRAWN))
+    try:
+        draw(folder)
+        dataset = replace(ingest(folder), name=DRAWN)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    visits.replace(visit, dataset, folder)
 
 
-def _replace(visit: Visit, dataset: Dataset, upload: Path | None = None) -> None:
-    """A new dataset begins without edits. The folder of the old one stays while a run may still read it."""
+def _pack(visits: Visits, visit: Visit | None) -> Path:
+    """The dataset with its edits as a zip, in the place of the one that was packed before."""
+    visit, dataset, _ = with_dataset(visit)
     with visit.lock:
-        visit.source, visit.edits, visit.seen_in = dataset, (), None
-        if upload is not None:
-            visit.uploads = (*visit.uploads, upload)
+        old, visit.packed = visit.packed, None
+    if old is not None:
+        remove_served(old)
+        shutil.rmtree(old.parent, ignore_errors=True)
+    visits.room(visit)
+    file = visit.new_folder("zip") / "cleaned.zip"
+    try:
+        write_zip(dataset, file)
+    except BaseException:
+        shutil.rmtree(file.parent, ignore_errors=True)
+        raise
+    with visit.lock:
+        visit.packed = file
+    return file
 
 
 def change(visit: Visit, edit: str, name: str, to: str = "") -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from resnet.errors import Refusal
+from ui.words import full_disk
 
 log = logging.getLogger(__name__)
 
@@ -272,7 +273,9 @@ class Jobs:
             return "interrupted", interrupted.refusal
         except Refusal as refusal:
             return "failed", refusal
-        except Exception:
+        except Exception as error:
+            if (full := full_disk(error)) is not None:
+                return "failed", full
             log.exception("a job failed")
             return "failed", None
         return ("stopped" if job.stop() else "done"), None

@@ -17,7 +17,7 @@ from ui.run_part import MAX_MINUTES
 from ui.shares import Shares
 from ui.texts import both, label, translations
 from ui.theme import CSS, LOGO, theme
-from ui.visits import Visits
+from ui.visits import GB, MAX_DISK_GB, Visits
 from ui.zero import on_zero_gpu
 from weights.catalog import FLOWERS
 
@@ -64,9 +64,10 @@ def build(
     return page  # type: ignore[no-any-return]
 
 
-def visits_for(models: Models) -> Visits:
+def visits_for(models: Models, max_disk_gb: int = MAX_DISK_GB) -> Visits:
     """What visitors have, without anybody yet."""
-    return Visits(Jobs(), forget_model=models.forget, forget_folder=forget_thumbs)
+    max_bytes = max_disk_gb * GB
+    return Visits(Jobs(), forget_model=models.forget, forget_folder=forget_thumbs, max_bytes=max_bytes)
 
 
 def launch_options(host: str | None = None, share: bool = False) -> dict[str, Any]:

@@ -170,7 +170,9 @@ def begin_run(
         )  # fmt: skip
 
     recipe(100)  # what is refused is said now
+    visits.room(visit)
     with visit.lock:
+        data = visit.folders[-1] if visit.folders else None
         folder = visit.new_folder("run")
         number = len(visit.runs) + 1
         name = f"{dataset.name} · {method}"
@@ -184,7 +186,9 @@ def begin_run(
             folder.rmdir()
             raise
         device = training_device(models)
-        one = Run(job, number, base, method, None if epochs else minutes, dataset.name, len(dataset.images), device)
+        one = Run(
+            job, number, base, method, None if epochs else minutes, dataset.name, len(dataset.images), device, data
+        )
         visit.runs = (*visit.runs, one)
     return one
 

@@ -29,7 +29,7 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
         app.main(["--help"])
     assert left.value.code == 0
     text = capsys.readouterr().out
-    for option in ("--host", "--port", "--share", "--model", "--max-minutes"):
+    for option in ("--host", "--port", "--share", "--model", "--max-minutes", "--max-disk"):
         assert option in text
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import http.client
+import shutil
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,7 +15,8 @@ from starlette.middleware import Middleware
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from tests.page.conftest import Site
+from tests.disks import mounted
+from tests.page.conftest import Named, Site, started
 from tests.waiting import PATIENCE_S
 from ui.doors import NO_ROOM, OTHER_NAME, OnlyHere, RoomOnDisk, doors, own_name
 
@@ -74,3 +77,30 @@ def test_a_full_disk_is_a_sentence() -> None:
     answer = client.get("/full")
     assert (answer.status_code, answer.text) == (507, NO_ROOM)
     assert client.get("/broken").status_code == 500
+
+
+def test_a_disk_that_is_full_is_said_and_comes_back(hub: Any, tmp_path: Path, rose: Named) -> None:
+    """Whoever asks meanwhile gets a sentence or an answer; what was there stays usable."""
+    with mounted(tmp_path / "small", "size=24m") as disk:
+        (disk / "temporary").mkdir()
+        with started(hub, disk, TMPDIR=str(disk / "temporary")) as site:
+            session = "a-visitor"
+            outputs, text = site.call("draw_one", [None], session)
+            assert outputs and "circle" in outputs[2], text
+            key, photo = outputs[0], site.upload(rose.path.read_bytes())
+            filler = disk / "filler"
+            filler.write_bytes(bytes(shutil.disk_usage(disk).free))
+            boundary = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.jpg"\r\n\r\n'
+            body = boundary + bytes(5_000_000) + b"\r\n--x--\r\n"
+            assert site.post("/gradio_api/upload", body, "multipart/form-data; boundary=x") == (507, NO_ROOM)
+            assert site.get("/")[0] == 200
+            outputs, text = site.call("draw_one", [None], "another")
+            assert outputs and "is full" in outputs[1], text
+            outputs, text = site.call("draw_one", [key], session)
+            assert outputs and "is full" in outputs[1] and "circle" in outputs[2], text
+            given = {"path": photo, "meta": {"_type": "gradio.FileData"}}
+            outputs, text = site.call("classify", [given, "flowers", 1], "program")
+            assert outputs and outputs[0]["label"] == "roses", text
+            filler.unlink()
+            outputs, text = site.call("draw_one", [key], session)
+            assert outputs and outputs[1] == "" and "circle" in outputs[2], text

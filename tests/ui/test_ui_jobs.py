@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from resnet.errors import Refusal
 from tests import waiting
 from ui import jobs as module
 from ui.jobs import Interrupted, Jobs, Stop, View, Work
+from ui.words import refused
 
 
 def counting(count: int) -> Work:
@@ -264,3 +266,17 @@ def test_what_was_interrupted_is_forgotten_like_all_that_ended(tmp_path: Path) -
     now[0] += 61
     jobs.sweep()
     assert jobs.look(old) is jobs.look(removed) is None and not list(tmp_path.iterdir())
+
+
+def test_a_job_that_meets_a_full_disk_says_so() -> None:
+    def work(_: Stop) -> Iterator[str]:
+        yield "began"
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    jobs = Jobs()
+    view = until(jobs, jobs.start(work), lambda view: view.ended)
+    assert view.state == "failed" and view.refusal and view.refusal.code == "disk.page"
+    assert "is full" in refused(OSError(errno.EDQUOT, ""), "x") and "磁盘已满" in refused(
+        OSError(errno.ENOSPC, ""), "x"
+    )
+    assert "is full" not in refused(OSError(errno.EIO, ""), "x")
