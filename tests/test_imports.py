@@ -17,7 +17,7 @@ FLOORS = ("resnet", "weights", "train", "ui", "app")
 GUESTS = {
     "torch": FLOORS, "torchvision": ("resnet", "weights", "train"), "numpy": FLOORS, "PIL": FLOORS, "tqdm": FLOORS,
     "safetensors": ("weights", "train"), "huggingface_hub": ("weights", "train", "ui"), "gradio": ("ui", "app"),
-    "starlette": ("ui",), "spaces": ("ui",),
+    "starlette": ("ui",), "spaces": ("ui",), "httpx": ("ui",), "safehttpx": ("ui",), "gradio_client": ("ui",),
     "sklearn": ("train",), "onnx": ("train",), "onnxruntime": ("train",), "onnxscript": ("train",),
 }  # fmt: skip
 STANDARD = sys.stdlib_module_names

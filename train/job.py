@@ -34,6 +34,7 @@ class Job:
         teacher: a network that knows more, to learn from as well; see `train.teacher`.
         lender: of devices for pieces of the training, where this process has none; see `train.pieces`. It needs
             `state`.
+        minutes: that all of it may take, whatever the recipe says; None for no limit.
     """
 
     dataset: Dataset
@@ -49,3 +50,4 @@ class Job:
     teacher: Checkpoint | None = None
     lender: Lender | None = None
     edits: tuple[Edit, ...] = ()
+    minutes: float | None = None

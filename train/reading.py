@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -106,8 +106,16 @@ def known_as(checkpoint: Checkpoint) -> str:
     return source.name or checkpoint.architecture
 
 
-def read_photos(job: Job, base: Checkpoint, device: torch.device) -> Generator[Event, None, Read]:
+def read_photos(
+    job: Job, base: Checkpoint, device: torch.device, refuse: Callable[[], None] = lambda: None
+) -> Generator[Event, None, Read]:
     """Decode every photo once; features of the frozen base and the teacher come along where they are of use.
+
+    Args:
+        job: whose photos.
+        base: with the preprocessing.
+        device: where to compute.
+        refuse: called again and again; what it raises ends the reading.
 
     Raises:
         Refusal: if nothing of a class, or nothing to judge by, can be read any more, or the disk is full.
@@ -155,6 +163,8 @@ def read_photos(job: Job, base: Checkpoint, device: torch.device) -> Generator[E
                 look()
         if number % BATCH == 0 or number == len(places):
             yield Advanced("read", number, len(places), number / max(time.monotonic() - began, 1e-6))
+            if number < len(places):
+                refuse()
     look()
     missing = set(job.dataset.classes) - {job.dataset.images[place].label for place in kept}
     if missing:

@@ -20,6 +20,7 @@ from train.augment import cut_all, random_view
 from train.baseline import Head, fit_baseline, fit_head
 from train.batches import FitData
 from train.distributed import anyone, place
+from train.ends import Ends, stopped
 from train.events import Advanced, Baseline, Event, Finished, Fitted, Lent, Started, Taught, Unwritten, Why
 from train.fit import fit
 from train.job import Job
@@ -43,29 +44,32 @@ def run(job: Job, stop: Callable[[], bool] = lambda: False) -> Iterator[Event]:
         stop: looked at again and again; when it says so, the best so far is measured and written.
 
     Raises:
-        Refusal: if the photos that can be read are too few, or the disk is full before there is a model.
+        Refusal: if the photos that can be read are too few, or it is stopped, its time is up or the disk is full before
+            there is a model.
     """
-    began = time.monotonic()
+    began, ends = time.monotonic(), Ends(stop, job.recipe.minutes, job.minutes)
     device = job.device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     base = _base(job)
-    read = yield from read_photos(job, base, device)
+    read = yield from read_photos(job, base, device, ends.refuse)
+    ends.reserve_s = 2 * read.eval_s + read.test_s + RESERVE_S
     names = job.dataset.classes
     if seen := read.seen([image.name for image in job.dataset.images]):
         yield seen
-    baseline = yield from _baseline(job, read, began)
-    teacher, taught = yield from _teacher(job, read)
+    baseline = yield from _baseline(job, read, began, ends)
+    teacher, taught = yield from _teacher(job, read, ends)
     weights: Mapping[str, Tensor] | None = None
     why: Why | None = None
     computed_on = device_name(device)
     curves: Sequence[Mapping[str, float | None]] = ()
     if job.recipe.method == "head":
         assert baseline is not None  # `_base` has seen to it
-        head = yield from _views(job, base, read, baseline, device)
+        head = yield from _views(job, base, read, baseline, device, ends)
         weights = _with_head(base, head)
-    elif not anyone(stop()):
-        for event in _fit(job, base, read, baseline, teacher, device, began, stop):
+    elif not anyone(ends()):
+        for event in _fit(job, base, read, baseline, teacher, device, began, ends):
             if isinstance(event, Fitted):
-                weights, why, curves = event.state_dict, event.why, event.history
+                why = "time" if event.why == "stopped" and not ends.asked() else event.why
+                weights, curves = event.state_dict, event.history
             elif isinstance(event, Lent):
                 computed_on = event.device
             yield event
@@ -74,7 +78,7 @@ def run(job: Job, stop: Callable[[], bool] = lambda: False) -> Iterator[Event]:
     fallback = None if baseline is None else _with_head(base, baseline)
     candidates = [one for one in (weights, fallback) if one is not None]
     if not candidates:
-        raise Refusal("train.stopped", "The training was stopped before there was a model; let it run a little longer.")
+        raise stopped()
     measured = [measure(job, base, read, read.val, config, state, baseline, device) for state in candidates]
     # What training made no better than its beginning is not worth having; the two plain methods are what they are.
     better = (
@@ -135,24 +139,24 @@ def _with_head(base: Checkpoint, head: Head) -> Mapping[str, Tensor]:
 # -- learning ----------------------------------------------------------------------------------------------------------
 
 
-def _baseline(job: Job, read: Read, began: float) -> Generator[Event, None, Head | None]:
+def _baseline(job: Job, read: Read, began: float, ends: Ends) -> Generator[Event, None, Head | None]:
     """A regression on the features; None where the base knows nothing."""
     if not len(read.features):
         return None
     yield Started("baseline")
     classes, copies = len(job.dataset.classes), _copies(job, read)
-    head = fit_baseline(read.features, read.targets, classes, copies, job.recipe.seed)
+    head = fit_baseline(read.features, read.targets, classes, copies, job.recipe.seed, ends.alone)
     right = (head.logits(read.val.features).argmax(1) == read.val.targets).sum()
     yield Baseline(Share(int(right), len(read.val.targets)), head.strength, time.monotonic() - began)
     return head
 
 
-def _teacher(job: Job, read: Read) -> Generator[Event, None, tuple[TeacherParts | None, Taught | None]]:
+def _teacher(job: Job, read: Read, ends: Ends) -> Generator[Event, None, tuple[TeacherParts | None, Taught | None]]:
     """The teacher with a head for these classes, and how well it does itself."""
     if job.teacher is None:
         return None, None
     network, classes, copies = job.teacher, job.dataset.classes, _copies(job, read)
-    head = head_for(network, classes, read.taught, read.targets, copies, job.recipe.seed)
+    head = head_for(network, classes, read.taught, read.targets, copies, job.recipe.seed, ends.alone)
     right = (head.logits(read.val_taught).argmax(1) == read.val.targets).sum()
     taught = Taught(known_as(network), Share(int(right), len(read.val.targets)))
     yield taught
@@ -166,8 +170,10 @@ def _copies(job: Job, read: Read) -> list[tuple[int, ...]]:
     return [group for group in found if len(group) > 1]
 
 
-def _views(job: Job, base: Checkpoint, read: Read, head: Head, device: torch.device) -> Generator[Event, None, Head]:
-    """The head fitted again, on some random views of each photo beside the plain one."""
+def _views(
+    job: Job, base: Checkpoint, read: Read, head: Head, device: torch.device, ends: Ends
+) -> Generator[Event, None, Head]:
+    """The head fitted again, on some random views of each photo beside the plain one; only on whole views."""
     count = len(read.photos)
     total = count * (job.recipe.views - 1)
     if not total:
@@ -180,6 +186,8 @@ def _views(job: Job, base: Checkpoint, read: Read, head: Head, device: torch.dev
         for number in range(1, job.recipe.views):
             rows = []
             for start in range(0, count, BATCH):
+                if anyone(ends()):
+                    break
                 photos = [read.photos[index] for index in range(start, min(start + BATCH, count))]
                 drawn = [
                     random_view(one.shape[0], one.shape[1], generator, (job.recipe.min_scale, 1.0)) for one in photos
@@ -188,9 +196,13 @@ def _views(job: Job, base: Checkpoint, read: Read, head: Head, device: torch.dev
                 rows.append(classifier.pooled(list(pieces.numpy())))
                 done = (number - 1) * count + start + len(photos)
                 yield Advanced("views", done, total, done / max(time.monotonic() - began, 1e-6))
+            if len(rows) * BATCH < count:  # told to end
+                break
             views.append(torch.cat(rows))
+    if len(views) == 1:
+        return head
     yield Started("baseline")
-    return fit_head(torch.stack(views), read.targets, len(job.dataset.classes), head.strength)
+    return fit_head(torch.stack(views), read.targets, len(job.dataset.classes), head.strength, stop=ends.alone)
 
 
 def _fit(
@@ -201,7 +213,7 @@ def _fit(
     teacher: TeacherParts | None,
     device: torch.device,
     began: float,
-    stop: Callable[[], bool],
+    stop: Ends,
 ) -> Iterator[Event]:
     """The network with a head; it begins with the baseline's, so that the first steps don't shake what is below.
 
@@ -221,7 +233,7 @@ def _fit(
     )
     seconds = None
     if job.recipe.minutes is not None:
-        seconds = 60 * job.recipe.minutes - (time.monotonic() - began) - 2 * read.eval_s - read.test_s - RESERVE_S
+        seconds = 60 * job.recipe.minutes - (time.monotonic() - began) - stop.reserve_s
     if job.lender is not None:
         assert job.state is not None
         yield from fit_in_pieces(

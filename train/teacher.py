@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from resnet.preprocess import Preprocess
-from train.baseline import Head, fit_baseline
+from train.baseline import Head, Stop, fit_baseline, never
 from train.reading import headless, known_as
 from train.recipe import Recipe
 from weights.checkpoint import Checkpoint
@@ -128,6 +128,7 @@ def head_for(
     targets: Tensor,
     groups: Sequence[Sequence[int]],
     seed: int,
+    stop: Stop = never,
 ) -> Head:
     """A teacher's own classifier where it names the same classes, in whatever order; else a regression on its features.
 
@@ -138,12 +139,13 @@ def head_for(
         targets: ``(N,)``, their classes.
         groups: indices of photos that are copies of each other.
         seed: as of `fit_baseline`.
+        stop: as of `fit_baseline`.
     """
     own = list(checkpoint.label_names)
     if sorted(own) == sorted(classes):
         rows = torch.tensor([own.index(name) for name in classes])
         return Head(checkpoint.state_dict["fc.weight"][rows], checkpoint.state_dict["fc.bias"][rows], 0.0)
-    return fit_baseline(features, targets, len(classes), groups, seed)
+    return fit_baseline(features, targets, len(classes), groups, seed, stop)
 
 
 def fit_projection(projection: nn.Linear, features: Tensor, wanted: Tensor, ridge: float = RIDGE) -> None:

@@ -22,16 +22,18 @@ from resnet.photos import Photo
 from resnet.rows import header, to_table
 from resnet.summary import Depth, parts
 from resnet.summary import layers as layers_of
-from train.ingest import ingest
+from train.ingest import Limits, ingest
 from train.methods import METHODS, Method
+from train.unpack import MAX_BYTES
 from ui import answers, given
 from ui.answers import Named, Progress, Table
 from ui.many import for_visitors, photos_of, shown_as
 from ui.models import Loaded, Models
 from ui.networks import SIZES
-from ui.run_part import MINUTES, begin_run
+from ui.run_part import MAX_MINUTES, begin_run
 from ui.training import result_of, still_true
-from ui.visits import OWN, Visits
+from ui.visits import OWN, Visits, owners
+from ui.words import full_disk
 from weights.catalog import FLOWERS
 
 log = logging.getLogger(__name__)
@@ -51,20 +53,23 @@ def sentences(doing: str) -> Iterator[None]:
     except Refusal as refusal:
         raise gr.Error(str(refusal.without_folders()), print_exception=False) from None
     except Exception as error:
+        if (full := full_disk(error)) is not None:
+            raise gr.Error(str(full), print_exception=False) from None
         log.error("%s", doing, exc_info=error)
         raise gr.Error(answers.unexpected(), print_exception=False) from None
 
 
-def build(models: Models, visits: Visits) -> None:
+def build(models: Models, visits: Visits, max_minutes: int = MAX_MINUTES) -> None:
     """Add the endpoints to the current Blocks.
 
     Args:
         models: where models are loaded.
         visits: where fine-tunings run, beside the page's.
+        max_minutes: that a fine-tuning may take.
     """
     # A call holds one of these only while it computes, never while its model is being fetched.
     photos, tables = asyncio.Semaphore(max(2, os.cpu_count() or 1)), asyncio.Semaphore(TABLES)
-    owners: dict[str, str] = {}  # job -> the visit that it belongs to
+    visit_of: dict[str, str] = {}  # job -> the visit that it belongs to
 
     ready = models.ready
 
@@ -123,9 +128,9 @@ def build(models: Models, visits: Visits) -> None:
             return answers.table([asdict(one) for one in (facts if deep == "layer" else parts(facts, deep))])
 
     def finetune(
-        archive: gr.FileData, base: str = FLOWERS, method: Method = "all", minutes: int = 5, epochs: int | None = None,
-        batch_size: int | None = None, learning_rate: float | None = None, image_size: int | None = None,
-        share: float = 0.2, seed: int = 0,
+        archive: gr.FileData, base: str = FLOWERS, method: Method = "all", minutes: int = min(5, max_minutes),
+        epochs: int | None = None, batch_size: int | None = None, learning_rate: float | None = None,
+        image_size: int | None = None, share: float = 0.2, seed: int = 0,
     ) -> str:  # fmt: skip
         """Begin to fine-tune a model on your own photos; ask /job how it goes.
 
@@ -133,7 +138,7 @@ def build(models: Models, visits: Visits) -> None:
             archive: an uploaded zip with a folder of images for each class.
             base: what to begin with: a model as for /classify.
             method: what learns: head, last-stage, all, scratch or tutorial.
-            minutes: time budget of the whole run, 1 to 60; epochs decide where they are given.
+            minutes: time budget of the whole run; epochs decide where they are given, up to the page's limit.
             epochs: how often each photo is seen, at most.
             batch_size: photos of one step.
             learning_rate: the largest of the cycle, of the last stage.
@@ -147,15 +152,17 @@ def build(models: Models, visits: Visits) -> None:
         with sentences("/finetune"):
             path, chosen = given.upload("archive", archive), given.choice("method", method, METHODS)
             wishes = (
-                given.text("base", base), chosen, given.number("minutes", minutes, *MINUTES),
+                given.text("base", base), chosen, given.number("minutes", minutes, 1, max_minutes),
                 *(given.optional(*one) for one in (
                     ("epochs", epochs), ("batch_size", batch_size), ("learning_rate", learning_rate),
                     ("image_size", image_size),
                 )),
                 given.optional("share", share, 0.2), given.optional("seed", seed, 0),
             )  # fmt: skip
-            owner, begun = _begin(visits, models, path, wishes)
-            owners[begun] = owner
+            for gone in [one for one in visit_of if visits.jobs.look(one) is None]:
+                del visit_of[gone]
+            owner, begun = _begin(visits, models, path, wishes, max_minutes)
+            visit_of[begun] = owner
             return begun
 
     def job(job_id: str, stop: bool = False, go_on: bool = False) -> tuple[Progress, gr.FileData | None]:
@@ -171,14 +178,14 @@ def build(models: Models, visits: Visits) -> None:
         """
         with sentences("/job"):
             key = given.text("job_id", job_id)
-            visits.find(owners.get(key))  # its visit is looked at
+            visits.find(visit_of.get(key))  # its visit is looked at
             if stop is True:
                 visits.jobs.stop(key)
             if go_on is True:
                 visits.jobs.go_on(key, still_true)
             view = visits.jobs.look(key)
             if view is None:
-                owners.pop(key, None)
+                visit_of.pop(key, None)
                 raise Refusal("job.gone", "There is no job of this id, or not any more; begin another one.")
             found, model = result_of(view), OWN + key
             if found and models.title(model) == model:
@@ -201,12 +208,17 @@ def _table(found: Loaded, paths: list[str], top_k: int) -> Table:
     return {"columns": header(k), "rows": [to_table(for_visitors(row), shown_as(row.name), k) for row in rows]}
 
 
-def _begin(visits: Visits, models: Models, path: Path, wishes: tuple[Any, ...]) -> tuple[str, str]:
+def _begin(visits: Visits, models: Models, path: Path, wishes: tuple[Any, ...], max_minutes: int) -> tuple[str, str]:
     """A visit of its own for each job, which ends when the job is forgotten: its key, and the job's id."""
+    whose = owners(None)
+    visits.jobs.refuse_too_many(whose)  # before anything is unpacked
     visit = visits.open(None)
     try:
-        visit.source = ingest(path, visit.new_folder("data"))
-        return visit.key, begin_run(visits, models, visit, *wishes).job
+        limits, folder = Limits(bytes=min(MAX_BYTES, visits.room(visit))), visit.new_folder("data")
+        visit.uploads = (path,)
+        visits.replace(visit, ingest(path, folder, limits=limits), folder, path)
+        run = begin_run(visits, models, visit, *wishes, max_minutes=max_minutes, owners=whose)
+        return visit.key, run.job
     except BaseException:
         visits.close(visit.key)
         raise

@@ -17,6 +17,7 @@ from ui.blueprint import inside_svg, network_svg, shape_text
 from ui.calculator import calculator
 from ui.components import AsChosen, AsPicked, AsTyped, PhotoInput
 from ui.costs import totals
+from ui.given import odd_event, told
 from ui.layer_table import table
 from ui.listing import LISTING_JS
 from ui.models import Models
@@ -119,7 +120,9 @@ def build(models: Models, ready: gr.State, places: Places) -> None:
 
     @refusing(3)
     def opened_block(chosen: Any, event: gr.EventData) -> tuple[Any, ...]:
-        part, number = str(event.part), 1 if event.network == 1 else 0
+        part, number = told(event, "part", str), told(event, "network", int)
+        if number not in (0, 1):
+            raise odd_event()
         return "", _inside(networks(*chosen), part, number), (part, number)
 
     drawings = Places(models, DRAWINGS)

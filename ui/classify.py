@@ -18,6 +18,7 @@ from resnet.photos import Photo
 from ui import many
 from ui.components import CountInput, PhotoInput
 from ui.drawing import data_uri, overlay
+from ui.given import told
 from ui.models import Load, Loaded, Models
 from ui.places import Places
 from ui.texts import Markup, alert, both, label, plain, sentence
@@ -78,7 +79,12 @@ def build(models: Models, default_model: str) -> tuple[gr.State, gr.Dropdown, Pl
 
     async def explain(path: str | None, name: str | None, look: list[object], event: gr.EventData) -> Any:
         is_last = _choice(look)
-        pictures = await photos.run_photo(name, path or "", lambda: _pictures_for(models, path, name, int(event.index)))
+        pictures: Any
+        try:
+            index = told(event, "index", int)
+            pictures = await photos.run_photo(name, path or "", lambda: _pictures_for(models, path, name, index))
+        except Exception as error:
+            pictures = refused(error, "showing where a class was seen")
         return pictures if is_last() else gr.skip()
 
     async def classify_all(

@@ -11,17 +11,19 @@ from typing import Any
 import gradio as gr
 
 from resnet.errors import Refusal
-from train.dataset import Dataset, check
+from train.dataset import check
 from train.drawn import draw
 from train.edits import Edit
-from train.ingest import ingest
+from train.ingest import Limits, ingest
+from train.unpack import MAX_BYTES
 from train.writing import write_zip
 from ui import run_part
 from ui.components import FileInput
 from ui.dataset_view import EDIT_JS, dataset_card
+from ui.given import told
 from ui.models import Models
 from ui.texts import both, label
-from ui.visits import IDLE_S, Visit, Visits, no_dataset, with_dataset
+from ui.visits import IDLE_S, Visit, Visits, no_dataset, remove_served, with_dataset
 from ui.words import refused
 
 STORAGE_KEY = "resnet-visit"
@@ -35,7 +37,10 @@ def visit_key() -> gr.BrowserState:
     return gr.BrowserState(None, storage_key=STORAGE_KEY)
 
 
-def build(visits: Visits, models: Models, key: gr.BrowserState, model_list: gr.Dropdown, max_upload: str) -> None:
+def build(
+    visits: Visits, models: Models, key: gr.BrowserState, model_list: gr.Dropdown, max_upload: str,
+    max_minutes: int = run_part.MAX_MINUTES,
+) -> None:  # fmt: skip
     """Draw the tab inside of the current Blocks.
 
     Args:
@@ -44,6 +49,7 @@ def build(visits: Visits, models: Models, key: gr.BrowserState, model_list: gr.D
         key: of the visit; see `visit_key`.
         model_list: Classify's, which gets the visitor's own models.
         max_upload: the largest file that the page takes, in words.
+        max_minutes: that a run may take.
     """
     with gr.Row():
         with gr.Column(scale=4, min_width=300):
@@ -60,7 +66,7 @@ def build(visits: Visits, models: Models, key: gr.BrowserState, model_list: gr.D
         pack = gr.Button(label("data.pack"), size="sm", visible=False, elem_id="pack-dataset")
         packed = gr.DownloadButton(label("data.cleaned"), size="sm", visible=False, elem_id="cleaned")
 
-    mistakes, said, looked, of_runs = run_part.build(visits, models, key, model_list)
+    mistakes, said, looked, of_runs = run_part.build(visits, models, key, model_list, max_minutes)
 
     outputs = [key, notice, report, pack, packed]
 
@@ -72,15 +78,18 @@ def build(visits: Visits, models: Models, key: gr.BrowserState, model_list: gr.D
         if not path:
             return tuple(gr.skip() for _ in outputs)
         visit = visits.open(mine)
-        return _answered(visit, lambda: _ingest(visit, Path(path), progress))
+        return _answered(visit, lambda: _ingest(visits, visit, Path(path), progress))
 
     def draw_one(mine: object) -> tuple[Any, ...]:
         visit = visits.open(mine)
-        return _answered(visit, lambda: _draw(visit))
+        return _answered(visit, lambda: _draw(visits, visit))
 
     def edit(mine: object, event: gr.EventData) -> tuple[Any, ...]:
         visit = visits.open(mine)
-        return _answered(visit, lambda: change(visit, str(event.edit), str(event.name), str(event.label or "")))
+        return _answered(
+            visit,
+            lambda: change(visit, told(event, "edit", str), told(event, "name", str), told(event, "label", str, "")),
+        )
 
     def edit_mistake(mine: object, event: gr.EventData) -> tuple[Any, ...]:
         """Far below the list of changes: what came of it is said here as well."""
@@ -98,9 +107,7 @@ def build(visits: Visits, models: Models, key: gr.BrowserState, model_list: gr.D
 
     def pack_zip(mine: object) -> tuple[Any, Any]:
         try:
-            visit, dataset, _ = with_dataset(visits.find(mine))
-            file = visit.new_folder("zip") / "cleaned.zip"
-            write_zip(dataset, file)
+            file = _pack(visits, visits.find(mine))
         except Exception as error:
             return refused(error, "packing a dataset"), gr.skip()
         return "", gr.update(value=str(file), visible=True)
@@ -149,27 +156,50 @@ def _no_data() -> str:
 # -- what happens to a visit -------------------------------------------------------------------------------------------
 
 
-def _ingest(visit: Visit, path: Path, progress: gr.Progress) -> None:
+def _ingest(visits: Visits, visit: Visit, path: Path, progress: gr.Progress) -> None:
     """Unpack and look at an upload; the dataset that was here before is gone only when that went well."""
+    limits = Limits(bytes=min(MAX_BYTES, visits.room(visit)))
     folder = visit.new_folder("data")
     try:
-        dataset = ingest(path, folder, progress=lambda done, total: progress((done, total), unit="photos"))
+        told_how_far = lambda done, total: progress((done, total), unit="photos")  # noqa: E731
+        dataset = ingest(path, folder, progress=told_how_far, limits=limits)
+        run_part.refuse_many_classes(dataset)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    _replace(visit, dataset)
+    visits.replace(visit, dataset, folder, path)
 
 
-def _draw(visit: Visit) -> None:
+def _draw(visits: Visits, visit: Visit) -> None:
+    visits.room(visit)
     folder = visit.new_folder("data")
-    draw(folder)
-    _replace(visit, replace(ingest(folder), name=DRAWN))
+    try:
+        draw(folder)
+        dataset = replace(ingest(folder), name=DRAWN)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    visits.replace(visit, dataset, folder)
 
 
-def _replace(visit: Visit, dataset: Dataset) -> None:
-    """A new dataset begins without edits. The folder of the old one stays while a run may still read it."""
+def _pack(visits: Visits, visit: Visit | None) -> Path:
+    """The dataset with its edits as a zip, in the place of the one that was packed before."""
+    visit, dataset, _ = with_dataset(visit)
     with visit.lock:
-        visit.source, visit.edits, visit.seen_in = dataset, (), None
+        old, visit.packed = visit.packed, None
+    if old is not None:
+        remove_served(old)
+        shutil.rmtree(old.parent, ignore_errors=True)
+    visits.room(visit)
+    file = visit.new_folder("zip") / "cleaned.zip"
+    try:
+        write_zip(dataset, file)
+    except BaseException:
+        shutil.rmtree(file.parent, ignore_errors=True)
+        raise
+    with visit.lock:
+        visit.packed = file
+    return file
 
 
 def change(visit: Visit, edit: str, name: str, to: str = "") -> None:

@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import gradio as gr
-from gradio.processing_utils import save_base64_to_cache, ssrf_protected_download
+from gradio.context import LocalContext
+from gradio.processing_utils import save_base64_to_cache
 
 from resnet.errors import Refusal
+from ui.fetching import MAX_MB, fetch, too_large
 from ui.networks import whole
 
 log = logging.getLogger(__name__)
 T = TypeVar("T", bound=str)
+K = TypeVar("K", str, int)
 
 
 def uploaded(path: str) -> Path | None:
@@ -48,7 +51,7 @@ def upload(name: str, value: Any) -> Path:
             else is taken for one here but addresses: Gradio has fetched those of lone files, not those in lists.
 
     Raises:
-        Refusal: if this is no uploaded file.
+        Refusal: if this is no uploaded file, or an address of one that is too large or takes too long.
     """
     if isinstance(value, str) and value.startswith(("data:", "http://", "https://")):
         value = _fetched(value)
@@ -66,12 +69,43 @@ def upload(name: str, value: Any) -> Path:
 
 def _fetched(address: str) -> dict[str, Any] | None:
     """What lies at an address, as an upload; never fetched from this machine or from a private network."""
-    fetch = save_base64_to_cache if address.startswith("data:") else ssrf_protected_download
+    inline = address.startswith("data:")
+    if inline and len(address) > MAX_MB * 1024**2 * 4 / 3:
+        raise too_large("this data: address")
     try:
-        return {"path": fetch(address, gr.utils.get_upload_folder()), "meta": {"_type": "gradio.FileData"}}
+        path = (save_base64_to_cache if inline else fetch)(address, gr.utils.get_upload_folder())
+        if (page := LocalContext.blocks.get(None)) is not None:
+            page.upload_file_set.add(path)  # removed in time, as what Gradio itself has taken
+        return {"path": path, "meta": {"_type": "gradio.FileData"}}
+    except Refusal:
+        raise
     except Exception:  # each of the many libraries on the way has its own
         log.info("an address that nothing could be had from", exc_info=True)
         return None
+
+
+def told(event: gr.EventData, name: str, kind: type[K], default: K | None = None) -> K:
+    """What the page's own script says of an event; anybody can send anything in its place.
+
+    Args:
+        event: as Gradio passes it on.
+        name: of the fact.
+        kind: ``str`` or ``int``.
+        default: where the fact is absent; None if it has to be there.
+
+    Raises:
+        Refusal: if it is of another kind.
+    """
+    facts = event._data
+    value = facts.get(name, default) if isinstance(facts, dict) else None
+    if isinstance(value, kind) and not isinstance(value, bool):
+        return value
+    raise odd_event()
+
+
+def odd_event() -> Refusal:
+    """Of an event that the page's own script does not send."""
+    return Refusal("event.odd", "What was chosen can't be made out; reload the page and choose again.")
 
 
 def uploads(name: str, values: Any) -> list[Path]:

@@ -8,12 +8,13 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from resnet.errors import Refusal
+from ui.words import full_disk
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +22,8 @@ log = logging.getLogger(__name__)
 State = Literal["waiting", "running", "done", "stopped", "interrupted", "failed"]
 #: Seconds that a finished job is kept, and jobs that may wait at the same time: more, and nobody's turn comes.
 KEEP_S, MAX_WAITING = 3600.0, 20
+#: Jobs that a visitor may have running or waiting, and all who come from one address (a class room, for one).
+OF_VISITOR, OF_ADDRESS = 2, 10
 
 #: Does the work: told when to stop, it yields events while it goes on. An event says what happened; it is not changed.
 Work = Callable[["Stop"], Iterator[Any]]
@@ -80,6 +83,7 @@ class View:
 class _Job:
     work: Work
     folder: Path | None
+    owners: Mapping[str, int] = field(default_factory=dict)
     stop: Stop = field(default_factory=Stop)
     state: State = "waiting"
     events: list[Any] = field(default_factory=list)
@@ -105,24 +109,25 @@ class Jobs:
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
 
-    def start(self, work: Work, folder: Path | None = None) -> str:
+    def start(self, work: Work, folder: Path | None = None, owners: Mapping[str, int] | None = None) -> str:
         """Let a job wait for its turn.
 
         Args:
             work: what it does.
             folder: its own, which is removed when the job is forgotten; None if there is none.
+            owners: whose it is, and how many of each may run or wait at the same time.
 
         Returns:
             Its id.
 
         Raises:
-            Refusal: if too many are waiting.
+            Refusal: if too many are waiting, or an owner has too many.
         """
         self.sweep()
         key = secrets.token_urlsafe(24)
         with self._changed:
-            self._refuse_too_many()
-            self._jobs[key] = _Job(work, folder)
+            self._refuse_too_many(owners or {})
+            self._jobs[key] = _Job(work, folder, owners or {})
             if self._thread is None:
                 self._thread = threading.Thread(target=self._serve, name="jobs", daemon=True)
                 self._thread.start()
@@ -137,19 +142,35 @@ class Jobs:
             keep: which of the events so far are still true.
 
         Raises:
-            Refusal: if too many are waiting.
+            Refusal: if too many are waiting, or an owner has too many.
         """
         with self._changed:
             job = self._jobs.get(key or "")
             if key is None or job is None or job.state != "interrupted":
                 return
-            self._refuse_too_many()
+            self._refuse_too_many(job.owners)
             job.events[:] = filter(keep, job.events)
             job.state, job.stop, job.refusal, job.began, job.ended = "waiting", Stop(), None, 0.0, 0.0
             self._jobs[key] = self._jobs.pop(key)  # behind those who came meanwhile
             self._changed.notify_all()
 
-    def _refuse_too_many(self) -> None:
+    def refuse_too_many(self, owners: Mapping[str, int]) -> None:
+        """See that there is a place for one more.
+
+        Raises:
+            Refusal: as `start`.
+        """
+        with self._changed:
+            self._refuse_too_many(owners)
+
+    def _refuse_too_many(self, owners: Mapping[str, int]) -> None:
+        active = [job for job in self._jobs.values() if job.state in ("waiting", "running")]
+        for owner, most in owners.items():
+            if (count := sum(owner in job.owners for job in active)) >= most:
+                raise Refusal(
+                    "job.own", "{count} of your jobs run or wait already; wait until one has ended, or stop it.",
+                    count=count,
+                )  # fmt: skip
         waiting = sum(job.state == "waiting" for job in self._jobs.values())
         if waiting >= MAX_WAITING:
             raise Refusal("job.busy", "{count} jobs are waiting already; try again in a while.", count=waiting)
@@ -200,6 +221,15 @@ class Jobs:
             del self._jobs[key or ""]
         _remove(job.folder)
 
+    def end(self, patience_s: float) -> None:
+        """Forget all jobs, and wait a while for one that runs to notice."""
+        with self._changed:
+            keys = list(self._jobs)
+        for key in keys:
+            self.forget(key)
+        with self._changed:
+            self._changed.wait_for(lambda: not self._jobs, patience_s)
+
     def sweep(self) -> None:
         """Forget jobs that ended long ago."""
         with self._changed:
@@ -224,10 +254,11 @@ class Jobs:
                 job.state, job.refusal, job.ended = state, refusal, self._clock()
                 if state != "interrupted":
                     job.work = _nothing  # it holds the data
-                if forgotten:
-                    del self._jobs[key]
             if forgotten:
                 _remove(job.folder)
+                with self._changed:
+                    del self._jobs[key]
+                    self._changed.notify_all()
             self.sweep()
 
     def _next(self) -> tuple[str, _Job] | None:
@@ -242,7 +273,9 @@ class Jobs:
             return "interrupted", interrupted.refusal
         except Refusal as refusal:
             return "failed", refusal
-        except Exception:
+        except Exception as error:
+            if (full := full_disk(error)) is not None:
+                return "failed", full
             log.exception("a job failed")
             return "failed", None
         return ("stopped" if job.stop() else "done"), None

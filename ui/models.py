@@ -21,7 +21,7 @@ from ui.loans import classifier_for
 from ui.zero import on_zero_gpu
 from weights.catalog import CATALOG, FLOWERS
 from weights.checkpoint import Checkpoint, read_folder
-from weights.hub import Hub
+from weights.hub import Hub, Progress
 from weights.layouts import Description
 from weights.load import load as load_checkpoint
 
@@ -155,15 +155,23 @@ class Models:
         entry = CATALOG.get(name.removeprefix("timm/"))
         return entry.name if entry else name
 
-    def base(self, name: str) -> Checkpoint:
+    def base(self, name: str, progress: Progress | None = None) -> Checkpoint:
         """What a visitor's training starts from, with its weights.
+
+        Args:
+            name: of the model.
+            progress: called while it arrives; an exception in it ends that.
 
         Raises:
             Refusal: as `weights.load.load` does, or if it is larger or slower than a page can bear.
         """
         trusted = name in self.trusted
         return load_checkpoint(
-            name, hub=self.hub, local=trusted, admit=None if trusted else functools.partial(self.check, name)
+            name,
+            hub=self.hub,
+            progress=progress,
+            local=trusted,
+            admit=None if trusted else functools.partial(self.check, name),
         )
 
     @staticmethod

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gradio as gr
 
+from resnet.errors import Refusal
 from train.dataset import Dataset
 from train.events import Seen
 from train.methods import METHODS
@@ -21,18 +22,20 @@ from ui.publish_part import build as build_publishing
 from ui.report_view import CELLS_JS, mistakes_card, report_card
 from ui.texts import both, label
 from ui.training import Result, panel, result_of, runs_table, still_true, training_device, work
-from ui.visits import OWN, Run, Visit, Visits, with_dataset
+from ui.visits import OWN, Run, Visit, Visits, owners, with_dataset
 from ui.words import refused
 from weights.catalog import FLOWERS
 
-#: Minutes that the slider offers.
-MINUTES = (1, 60)
+#: Minutes that a run may take at most, unless whoever starts the page says otherwise.
+MAX_MINUTES = 60
+#: Classes that a model can learn here: with more, the first model alone takes hours.
+MAX_CLASSES = 1_000
 #: Seconds between two looks at a run, and at nothing but whether the visitor is still there.
 LOOK_S, STAY_S = 1.0, 60.0
 
 
 def build(
-    visits: Visits, models: Models, key: gr.BrowserState, model_list: gr.Dropdown
+    visits: Visits, models: Models, key: gr.BrowserState, model_list: gr.Dropdown, max_minutes: int = MAX_MINUTES
 ) -> tuple[gr.HTML, gr.HTML, gr.State, Sequence[gr.Component]]:
     """Draw it inside of the current tab.
 
@@ -41,6 +44,7 @@ def build(
         models: where bases come from and own models go.
         key: of the visit.
         model_list: Classify's, which gets the visitor's own models.
+        max_minutes: that a run may take.
 
     Returns:
         The gallery of mistakes, whose buttons edit the dataset; what is said of such an edit; how many times a run has
@@ -56,8 +60,8 @@ def build(
             label=label("run.method"), info=label("run.method_info"), scale=3, min_width=240, elem_id="transfer",
         )  # fmt: skip
         minutes = CountInput(
-            *MINUTES, value=5, step=1, label=label("run.minutes"), info=label("run.minutes_info"), scale=2,
-            min_width=200, elem_id="minutes",
+            1, max_minutes, value=min(5, max_minutes), step=1, label=label("run.minutes"),
+            info=label("run.minutes_info"), scale=2, min_width=200, elem_id="minutes",
         )  # fmt: skip
     with gr.Accordion(label("run.more"), open=False):
         with gr.Row():
@@ -90,7 +94,7 @@ def build(
     def begin(mine: object, *wishes: Any) -> tuple[Any, ...]:
         visit = visits.find(mine)
         try:
-            begin_run(visits, models, visit, *wishes)
+            begin_run(visits, models, visit, *wishes, max_minutes=max_minutes, owners=owners(visit))
         except Exception as error:
             return refused(error, "starting a run"), *(gr.skip() for _ in outputs[1:])
         return _views(visits, visit, "")
@@ -139,14 +143,24 @@ def build(
 
 def begin_run(
     visits: Visits, models: Models, visit: Visit | None, base: str, method: Any, minutes: float, epochs: Any,
-    batch_size: Any, rate: Any, image_size: Any, share: float, seed: Any,
+    batch_size: Any, rate: Any, image_size: Any, share: float, seed: Any, *, max_minutes: int = MAX_MINUTES,
+    owners: Mapping[str, int] | None = None,
 ) -> Run:  # fmt: skip
     """Let a run wait for its turn.
 
+    Args:
+        visits: where it runs.
+        models: where bases come from.
+        visit: whose dataset is learnt from; what is wished for stands behind it.
+        max_minutes: that it may take, also where epochs are given.
+        owners: whose it is; see `Jobs.start`.
+
     Raises:
-        Refusal: if there is no dataset, a setting is outside of its range, or too many are waiting.
+        Refusal: if there is no dataset, it has too many classes, a setting is outside of its range, or too many are
+            waiting.
     """
     visit, dataset, edits = with_dataset(visit)
+    refuse_many_classes(dataset)
 
     def recipe(photos: int) -> Recipe:
         budget = None if epochs or method == "tutorial" else minutes
@@ -156,19 +170,41 @@ def begin_run(
         )  # fmt: skip
 
     recipe(100)  # what is refused is said now
+    visits.room(visit)
     with visit.lock:
+        data = visit.folders[-1] if visit.folders else None
         folder = visit.new_folder("run")
         number = len(visit.runs) + 1
         name = f"{dataset.name} · {method}"
         start = work(
             dataset, (base or "").strip(), recipe, min(0.5, max(0.05, share)), folder, models, name,
-            lender(visit.borrower), edits, _keeper(visit, dataset),
+            lender(visit.borrower), edits, _keeper(visit, dataset), max_minutes,
         )  # fmt: skip
-        job = visits.jobs.start(start, folder)
+        try:
+            job = visits.jobs.start(start, folder, owners)
+        except Refusal:
+            folder.rmdir()
+            raise
         device = training_device(models)
-        one = Run(job, number, base, method, None if epochs else minutes, dataset.name, len(dataset.images), device)
+        one = Run(
+            job, number, base, method, None if epochs else minutes, dataset.name, len(dataset.images), device, data
+        )
         visit.runs = (*visit.runs, one)
     return one
+
+
+def refuse_many_classes(dataset: Dataset) -> None:
+    """See that a network can learn these classes here.
+
+    Raises:
+        Refusal: if there are too many.
+    """
+    if (count := len(dataset.classes)) > MAX_CLASSES:
+        raise Refusal(
+            "data.many_classes", "{name} holds {count} classes and the page learns {limit} at most; leave some out, or "
+            "use `python -m train`.",
+            name=dataset.name, count=f"{count:,}", limit=f"{MAX_CLASSES:,}",
+        )  # fmt: skip
 
 
 def _keeper(visit: Visit, dataset: Dataset) -> Callable[[Seen], None]:

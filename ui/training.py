@@ -19,6 +19,7 @@ from resnet.explain import grad_cam
 from resnet.preprocess import open_image
 from train.dataset import Dataset
 from train.edits import EDITS, Edit
+from train.ends import Ends
 from train.events import (
     Advanced,
     Baseline,
@@ -74,7 +75,7 @@ class Result:
 def work(
     dataset: Dataset, base: str, choose_recipe: Callable[[int], Recipe], share: float, folder: Path, models: Models,
     name: str, lender: Lender | None = None, edits: tuple[Edit, ...] = (),
-    keep: Callable[[Seen], None] = lambda _: None,
+    keep: Callable[[Seen], None] = lambda _: None, minutes: float | None = None,
 ) -> Callable[[Stop], Iterator[Any]]:  # fmt: skip
     """The work of a job: load the base, train, show its mistakes, pack the model.
 
@@ -91,12 +92,14 @@ def work(
         lender: of devices to train on, where this process has none.
         edits: of the dataset, to be kept beside the model.
         keep: told what the base saw in the photos.
+        minutes: that a run may take, whatever its recipe says.
     """
     times = itertools.count(1)
 
     def events(stop: Stop) -> Iterator[Any]:
         yield Started("read")
-        checkpoint = models.base(base)
+        ends = Ends(stop, minutes)
+        checkpoint = models.base(base, lambda *_: ends.refuse())
         parts = split(dataset, share, choose_recipe(len(dataset.images)).seed)
         recipe = choose_recipe(len(parts.train))
         time = next(times)
@@ -108,7 +111,8 @@ def work(
         interrupted: Interrupted | None = None
         state, device = folder / "state", _device(models)
         job = Job(
-            dataset, parts, checkpoint, recipe, out, state, device, name, command, lender=lender, edits=edits
+            dataset, parts, checkpoint, recipe, out, state, device, name, command, lender=lender, edits=edits,
+            minutes=ends.left(),
         )  # fmt: skip
         try:
             for event in run(job, stop):

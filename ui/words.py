@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import html
 import logging
 import os
@@ -21,10 +22,20 @@ def refused(error: Exception, doing: str) -> str:
         error: that was raised.
         doing: what was done, for the log.
     """
-    if isinstance(error, Refusal):
-        return alert(sentence(error))
+    if isinstance(refusal := full_disk(error) or error, Refusal):
+        return alert(sentence(refusal))
     log.error("%s", doing, exc_info=error)
     return alert(both("error.unexpected"))
+
+
+def full_disk(error: Exception) -> Refusal | None:
+    """What to say where the disk turned out to be full; None of any other error."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return Refusal(
+            "disk.page", "The disk of the machine that runs this page is full; try again later, or remove what you "
+            "have here.",
+        )  # fmt: skip
+    return None
 
 
 def not_ready() -> Refusal:

@@ -14,6 +14,7 @@ import json
 import os
 import re
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,6 +99,8 @@ class Hub:
         cache_dir: where files are kept; the client's own cache by default.
         token: as the client takes it: None for the one that is signed in on this machine, False for none at all.
         kind: of the repositories that it is asked for.
+        max_bytes: that it may add to the cache; of what it has added, the oldest files go. What was there before stays.
+            None for no limit.
     """
 
     def __init__(
@@ -106,7 +109,11 @@ class Hub:
         cache_dir: str | Path | None = None,
         token: str | bool | None = None,
         kind: Literal["model", "dataset"] = "model",
+        max_bytes: int | None = None,
     ) -> None:
+        self._max_bytes = max_bytes
+        self._added: dict[tuple[str, str, str], tuple[Path, Path, int]] = {}  # file -> where it and its mark lie, bytes
+        self._lock = threading.Lock()
         self.endpoint = endpoint or os.environ.get("HF_ENDPOINT") or constants.ENDPOINT
         self.cache_dir = Path(cache_dir or constants.HF_HUB_CACHE)
         self.token = token
@@ -193,7 +200,23 @@ class Hub:
                     "removed; try again.", **facts,
                 )  # fmt: skip
             self._mark_verified(listing, name)
+            if not isinstance(cached, str):
+                self._add(listing, name, path)
         return path
+
+    def _add(self, listing: Listing, name: str, path: Path) -> None:
+        """Note what came into the cache, and drop what came first where that is too much; never of the same model."""
+        if self._max_bytes is None:
+            return
+        with self._lock:
+            self._added[listing.repo, listing.commit, name] = path, self._mark(listing, name), listing.files[name].size
+            for key, (old, mark, _) in list(self._added.items()):
+                if sum(size for _, _, size in self._added.values()) <= self._max_bytes:
+                    break
+                if key[:2] != (listing.repo, listing.commit):
+                    mark.unlink(missing_ok=True)
+                    self._drop(old)
+                    del self._added[key]
 
     # -- the receipt ---------------------------------------------------------------------------------------------------
 

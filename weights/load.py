@@ -18,6 +18,8 @@ HUB_NAME = re.compile(
 )
 #: Refuses what a checkpoint describes, or returns.
 Admit = Callable[[layouts.Description], object]
+#: No file beside the weights is larger.
+SMALL_BYTES = 16 * 1024**2
 SMALL_FILES = (checkpoint.CONFIG, checkpoint.PREPROCESSOR, checkpoint.CLASS_INDICES)
 
 
@@ -80,14 +82,14 @@ def _from_hub(
     listing = hub.resolve(repo, revision)
     if checkpoint.CONFIG not in listing.files:
         raise layouts.not_a_resnet(repo, "a repository without a config.json")
-    small = {file: hub.fetch(listing, file) for file in SMALL_FILES if file in listing.files}
+    small = {file: _fetch_small(hub, listing, file) for file in SMALL_FILES if file in listing.files}
     folder = small[checkpoint.CONFIG].parent
     # The config first: what is no ResNet is refused before its weights are downloaded.
     described, _ = checkpoint.describe_folder(folder, small, repo)
     if admit:
         admit(described)
     top_level = {file for file in listing.files if len(PurePosixPath(file).parts) == 1}
-    parts = checkpoint.weight_files(top_level, repo, lambda file: read_json(hub.fetch(listing, file), repo))
+    parts = checkpoint.weight_files(top_level, repo, lambda file: read_json(_fetch_small(hub, listing, file), repo))
     total = sum(listing.files[part].size for part in parts)
     if total > MAX_TOTAL_BYTES:
         raise Refusal(
@@ -98,6 +100,21 @@ def _from_hub(
     source = Source(name, repo, listing.revision, listing.commit, folder, listing.from_cache)
     found = read_folder(folder, repo, source, apart=not local)
     return found if found.license else replace(found, license=listing.license)
+
+
+def _fetch_small(hub: Hub, listing: Listing, file: str) -> Path:
+    """A file that says something of the weights.
+
+    Raises:
+        Refusal: as `Hub.fetch`, or if it is far larger than what there could be to say.
+    """
+    if (size := listing.files[file].size) > SMALL_BYTES:
+        raise Refusal(
+            "hub.large_file", "{file} of {repo} is {size} MB, and no ResNet's is larger than {limit} MB; choose "
+            "another model.",
+            file=file, repo=listing.repo, size=-(-size // 1024**2), limit=SMALL_BYTES // 1024**2,
+        )  # fmt: skip
+    return hub.fetch(listing, file)
 
 
 def _fetch_parts(hub: Hub, listing: Listing, parts: list[str], total: int, progress: Progress | None) -> None:

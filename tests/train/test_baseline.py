@@ -10,7 +10,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
-from train.baseline import FOLDS, STRENGTHS, choose_strength, fit_baseline, fit_head, grouped_folds
+from train.baseline import FOLDS, LAST_LOOKS, STRENGTHS, choose_strength, fit_baseline, fit_head, grouped_folds
 
 
 def blobs(count: int = 90, dimensions: int = 12, classes: int = 3, noise: float = 1.5) -> tuple[Tensor, Tensor]:
@@ -41,6 +41,23 @@ def test_several_views_weigh_as_much_as_one() -> None:
     one = fit_head(features[None], targets, 3, 0.03)
     three = fit_head(features.expand(3, -1, -1), targets, 3, 0.03)
     torch.testing.assert_close(one.weight, three.weight, atol=1e-5, rtol=1e-4)
+
+
+def test_told_to_stop_it_gives_what_it_has() -> None:
+    """A usable head after some looks at the loss, however long the whole way would be."""
+    features, targets = blobs(noise=0.3)
+    looks = []
+
+    def stop() -> bool:
+        looks.append(True)
+        return True
+
+    head = fit_baseline(features, targets, 3, (), 0, stop)
+    assert len(looks) <= 2 * FOLDS + LAST_LOOKS
+    assert (head.logits(features).argmax(1) == targets).float().mean() > 0.9
+    whole, told = (fit_head(features[None], targets, 3, 0.01, stop=one) for one in (lambda: False, lambda: True))
+    assert (whole.logits(features).argmax(1) == targets).float().mean() > 0.9
+    assert not torch.equal(whole.weight, told.weight)
 
 
 def test_the_strength_suits_the_noise() -> None:

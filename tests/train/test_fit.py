@@ -25,10 +25,12 @@ from resnet.network import ResNet
 from tests.disks import mounted
 from tests.train import killed
 from tests.waiting import PATIENCE_S
-from train.events import Baseline, BatchHalved, Epoch, Event, Finished, Fitted, Started, Step
+from train.ends import Ends
+from train.events import Advanced, Baseline, BatchHalved, Epoch, Event, Finished, Fitted, Started, Step
 from train.job import Job
 from train.methods import METHODS
 from train.optimizer import learns_until
+from train.reading import BATCH
 from train.run import run
 from train.split import split
 from train.state import STATE, read_state, write_state
@@ -168,11 +170,81 @@ def test_stopping_keeps_the_best_so_far(make_job: Callable[..., Job]) -> None:
 
 
 def test_stopped_before_anything_was_learnt_the_baseline_is_the_model(make_job: Callable[..., Job]) -> None:
-    events = list(run(make_job("all"), lambda: True))
+    events: list[Event] = []
+    for event in run(make_job("all"), lambda: Started("baseline") in events):
+        events.append(event)
     (finished,) = of_kind(events, Finished)
     assert finished.kept == "baseline" and not of_kind(events, Step)
     with pytest.raises(Refusal, match="before there was a model"):
         list(run(make_job("scratch"), lambda: True))
+
+
+def test_stopped_while_photos_are_read_it_reads_no_more(make_job: Callable[..., Job]) -> None:
+    events: list[Event] = []
+    with pytest.raises(Refusal, match="before there was a model"):
+        for event in run(make_job("all"), lambda: bool(of_kind(events, Advanced))):
+            events.append(event)
+    (advanced,) = of_kind(events, Advanced)
+    assert advanced.done == BATCH < advanced.total and not of_kind(events, Baseline)
+
+
+class Slow:
+    """A clock of which each look takes so many seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        self.now, self.seconds = 0.0, seconds
+
+    def __call__(self) -> float:
+        self.now += self.seconds
+        return self.now
+
+
+@pytest.mark.parametrize("method", ["all", "tutorial", "scratch"])
+def test_a_limit_holds_whatever_the_epochs_are(
+    method: str, make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, events = Slow(0), []
+    monkeypatch.setattr("train.run.Ends", lambda stop, *minutes: Ends(stop, *minutes, clock=clock))
+    for event in run(replace(make_job(method, epochs=10_000, patience=10_000), minutes=1.0)):
+        clock.now += 10 * isinstance(event, Step)
+        events.append(event)
+    (finished,) = of_kind(events, Finished)
+    assert finished.why == "time" and len(of_kind(events, Step)) <= 6
+
+
+@pytest.mark.parametrize("limit", ["of the recipe", "of whoever runs the page"])
+def test_a_time_that_reading_takes_is_said(
+    limit: str, make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("train.run.Ends", lambda stop, *minutes: Ends(stop, *minutes, clock=Slow(70)))
+    job = make_job("all", epochs=None, minutes=1) if limit == "of the recipe" else replace(make_job("all"), minutes=1)
+    events: list[Event] = []
+    with pytest.raises(Refusal, match="The 1 minutes were over before all photos were read"):
+        for event in run(job):
+            events.append(event)
+    assert len(of_kind(events, Advanced)) == 1
+
+
+def test_time_that_is_up_ends_the_first_model_and_its_views_too(
+    make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a head alone, which has no steps; it is judged all the same."""
+    ends: list[Ends] = []
+
+    def made(stop: Callable[[], bool], *minutes: float | None) -> Ends:
+        ends.append(Ends(stop, *minutes, clock=clock))
+        return ends[0]
+
+    clock = Slow(0)
+    monkeypatch.setattr("train.run.Ends", made)
+    events: list[Event] = []
+    for event in run(replace(make_job("head", epochs=None, views=16), minutes=1.0)):
+        if isinstance(event, Started) and event.phase == "baseline":
+            clock.now = 61
+        events.append(event)
+    (finished,) = of_kind(events, Finished)
+    assert not [one for one in of_kind(events, Advanced) if one.phase == "views"]
+    assert finished.report.accuracy.total == 12
 
 
 def test_a_time_budget_is_kept(make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch) -> None:

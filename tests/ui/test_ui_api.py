@@ -25,6 +25,7 @@ from safetensors.torch import load_file
 
 import app
 import ui.jobs
+import ui.run_part
 from resnet.__main__ import main as terminal
 from resnet.classifier import Classifier
 from tests.pictures import FLOWERS
@@ -341,6 +342,29 @@ def test_a_job_that_fails_says_why(client: Client, shapes_zip: Path) -> None:
 def test_too_many_jobs_are_refused(client: Client, shapes_zip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ui.jobs, "MAX_WAITING", 0)
     with pytest.raises(AppError, match="jobs are waiting already"):
+        client.predict(handle_file(shapes_zip), api_name="/finetune")
+
+
+def test_a_caller_has_two_jobs_at_a_time(client: Client, url: str, shapes_zip: Path) -> None:
+    """Whatever sessions it names: it is known by its address. Epochs without end are no way around the limit either."""
+    settings = {"base": "flowers", "epochs": 10_000, "image_size": 64}
+    other = Client(url, verbose=False)
+    jobs = [one.predict(handle_file(shapes_zip), api_name="/finetune", **settings) for one in (client, other)]
+    for one in (client, other):
+        with pytest.raises(AppError, match="2 of your jobs run or wait already"):
+            one.predict(handle_file(shapes_zip), api_name="/finetune", **settings)
+    for job in jobs:
+        client.predict(job, True, api_name="/job")
+    for job in jobs:
+        until(client, job, ended)
+    other.close()
+
+
+def test_more_classes_than_can_be_learnt_are_refused_before_a_job_waits(
+    client: Client, shapes_zip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ui.run_part, "MAX_CLASSES", 3)
+    with pytest.raises(AppError, match="holds 4 classes and the page learns 3 at most"):
         client.predict(handle_file(shapes_zip), api_name="/finetune")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from resnet.errors import Refusal
 from tests import waiting
 from ui import jobs as module
 from ui.jobs import Interrupted, Jobs, Stop, View, Work
+from ui.words import refused
 
 
 def counting(count: int) -> Work:
@@ -115,6 +117,37 @@ def test_too_many_waiting_are_refused() -> None:
         jobs.start(counting(0))
     with pytest.raises(Refusal, match="20 jobs"):
         jobs.start(counting(0))
+    gate.set()
+
+
+def test_nobody_has_more_places_than_their_share() -> None:
+    jobs, gate = Jobs(), threading.Event()
+    mine, ours = {"visit a": 2, "address x": 3}, {"visit b": 2, "address x": 3}
+    keys = [jobs.start(holding(gate), owners=mine) for _ in range(2)]
+    until(jobs, keys[0], lambda view: view.state == "running")
+    with pytest.raises(Refusal, match="2 of your jobs"):
+        jobs.start(holding(gate), owners=mine)
+    jobs.start(holding(gate), owners=ours)
+    with pytest.raises(Refusal, match="3 of your jobs"):
+        jobs.refuse_too_many(ours)
+    jobs.start(counting(1), owners={"visit c": 2, "address y": 3})
+    jobs.stop(keys[1])
+    jobs.start(counting(1), owners=mine)
+    gate.set()
+
+
+def test_what_goes_on_needs_a_place_like_any_other() -> None:
+    jobs, gate = Jobs(), threading.Event()
+
+    def work(_: Stop) -> Iterator[str]:
+        yield "began"
+        raise Interrupted(Refusal("loan.busy", "No GPU was free."))
+
+    key = jobs.start(work, owners={"visit a": 1})
+    until(jobs, key, lambda view: view.ended)
+    jobs.start(holding(gate), owners={"visit a": 1})
+    with pytest.raises(Refusal, match="1 of your jobs"):
+        jobs.go_on(key)
     gate.set()
 
 
@@ -233,3 +266,17 @@ def test_what_was_interrupted_is_forgotten_like_all_that_ended(tmp_path: Path) -
     now[0] += 61
     jobs.sweep()
     assert jobs.look(old) is jobs.look(removed) is None and not list(tmp_path.iterdir())
+
+
+def test_a_job_that_meets_a_full_disk_says_so() -> None:
+    def work(_: Stop) -> Iterator[str]:
+        yield "began"
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    jobs = Jobs()
+    view = until(jobs, jobs.start(work), lambda view: view.ended)
+    assert view.state == "failed" and view.refusal and view.refusal.code == "disk.page"
+    assert "is full" in refused(OSError(errno.EDQUOT, ""), "x") and "磁盘已满" in refused(
+        OSError(errno.ENOSPC, ""), "x"
+    )
+    assert "is full" not in refused(OSError(errno.EIO, ""), "x")

@@ -6,17 +6,21 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import gradio as gr
 import pytest
 import torch
 
+from resnet.errors import Refusal
 from tests.waiting import PATIENCE_S, until
 from train.drawn import draw
 from train.edits import Edit
 from train.events import Seen
 from train.ingest import ingest
+from train.writing import write_zip
+from ui import finetune
 from ui.dataset_view import forget_thumbs, thumb
 from ui.jobs import Jobs, Stop
-from ui.visits import Run, Visits
+from ui.visits import Run, Visit, Visits
 
 
 @pytest.fixture
@@ -130,3 +134,82 @@ def test_no_thumbnail_outlives_its_visit(tmp_path: Path) -> None:
     other.unlink()
     assert thumb(mine) != shown, "grey: the file is gone"
     assert thumb(other) == shown, "kept: its folder is not"
+
+
+def put(visits: Visits, visit: Visit, count: int = 100) -> Path:
+    """A new dataset in a folder of the visit."""
+    draw(folder := visit.new_folder("data"), per_class=2)
+    (folder / "filler").write_bytes(bytes(count))
+    visits.replace(visit, ingest(folder), folder)
+    return folder
+
+
+def test_a_dataset_that_was_replaced_goes_once_no_run_reads_it(visits: Visits) -> None:
+    gate = threading.Event()
+
+    def work(stop: Stop) -> Iterator[str]:
+        yield "began"
+        gate.wait(PATIENCE_S)
+
+    visit = visits.open(None)
+    first, second = put(visits, visit), put(visits, visit)
+    assert not first.exists() and second.exists()
+    job = visits.jobs.start(work)
+    visit.runs = (Run(job, 1, "flowers", "head", None, "mine", 8, data=second),)
+    third = put(visits, visit)
+    visit.runs = (*visit.runs, Run("another", 2, "flowers", "head", None, "mine", 8, data=third))
+    visits.sweep()
+    assert second.exists(), "a run reads it"
+    gate.set()
+    until(lambda: (view := visits.jobs.look(job)) and view.ended)
+    fourth = put(visits, visit)
+    assert not second.exists()
+    assert third.exists() and fourth.exists(), "the last run's report shows photos of its own"
+    assert visit.folders == (third, fourth)
+
+
+def test_a_new_upload_takes_the_place_of_the_last_one(visits: Visits, tmp_path: Path) -> None:
+    visit = visits.open(None)
+    uploads = [tmp_path / name for name in ("a.zip", "b.zip")]
+    for upload in uploads:
+        upload.write_bytes(b"zip")
+        draw(folder := visit.new_folder("data"), per_class=2)
+        visits.replace(visit, ingest(folder), folder, upload)
+    assert [upload.exists() for upload in uploads] == [False, True]
+
+
+def test_a_visit_has_a_quarter_of_the_disk_and_all_have_no_more_than_the_whole(tmp_path: Path) -> None:
+    visits = Visits(Jobs(), max_bytes=4 * 1024**2)
+    all_of_them = [visits.open(None) for _ in range(6)]
+    assert visits.room(all_of_them[0]) == 1024**2
+    (all_of_them[0].new_folder("data") / "x").write_bytes(bytes(1024**2 - 100))
+    assert visits.room(all_of_them[0]) == 100
+    (all_of_them[0].new_folder("data") / "x").write_bytes(bytes(100))
+    with pytest.raises(Refusal, match="Your data here take 1 MB"):
+        visits.room(all_of_them[0])
+    for visit in all_of_them[1:5]:
+        (visit.new_folder("data") / "x").write_bytes(bytes(1024**2 - 1))
+    with pytest.raises(Refusal, match="The data of all visitors take 4 MB"):
+        visits.room(all_of_them[5])
+    visits.close(all_of_them[0].key)
+    assert visits.room(all_of_them[5]) > 0, "it comes back"
+
+
+def test_packs_don_t_add_up(visits: Visits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    visit = visits.open(None)
+    put(visits, visit)
+    files = [finetune._pack(visits, visit) for _ in range(3)]
+    assert [file.exists() for file in files] == [False, False, True]
+    assert len(list(visit.folder.glob("zip-*"))) == 1
+
+
+def test_a_zip_that_is_more_than_the_room_leaves_what_was_there(tmp_path: Path) -> None:
+    visits = Visits(Jobs(), max_bytes=400_000)
+    visit = visits.open(None)
+    folder = put(visits, visit, 0)
+    draw(tmp_path / "more", per_class=60)
+    write_zip(ingest(tmp_path / "more"), archive := tmp_path / "more.zip")
+    with pytest.raises(Refusal, match="unpacks to more than"):
+        finetune._ingest(visits, visit, archive, gr.Progress())
+    assert visit.dataset() and folder.exists() and list(visit.folder.iterdir()) == [folder]

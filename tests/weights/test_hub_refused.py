@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import weights.hub
 import weights.load
 from resnet.errors import Refusal
 from tests.hub.local_hub import LocalHub
-from tests.weights.hubs import WEIGHTS
+from tests.weights.hubs import WEIGHTS, blobs, downloads
 from weights.hub import Hub
 from weights.load import load
 
@@ -155,3 +157,43 @@ def test_a_token_is_never_stored_nor_said(
     stored = [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
     assert stored
     assert not [path for path in stored if SECRET.encode() in path.read_bytes() or SECRET in str(path)]
+
+
+# -- what would fill a disk --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["config.json", "preprocessor_config.json", "class_indices.json"])
+def test_a_small_file_that_is_large_is_refused_before_it_is_fetched(name: str, tmp_path: Path, refused: Any) -> None:
+    """300 MB of settings would come, and be read into memory."""
+    folder = tmp_path / "hub/lab/large"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text('{"architecture": "resnet18", "num_classes": 2}')
+    with (folder / name).open("r+b" if name == "config.json" else "wb") as file:
+        file.truncate(17 * 1024**2)
+    with LocalHub(tmp_path / "hub") as hub:
+        refusal = refused("hub.large_file", load, "lab/large", hub=Hub(hub.url, tmp_path / "cache", False))
+        assert f"{name} of lab/large is 17 MB, and no ResNet's is larger than 16 MB" in str(refusal)
+        assert name not in [path.rsplit("/", 1)[1] for _, path in hub.log]
+
+
+def test_what_was_fetched_first_goes_where_there_is_too_much(repositories: Path, tmp_path: Path) -> None:
+    """What was in the cache before is not ours to remove; what is gone is fetched again when it is asked for."""
+    for number, name in enumerate(("timm", "one", "two")):
+        shutil.copytree(repositories / "lab/timm", folder := tmp_path / "hub/lab" / name)
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps(config | {"number": number}))
+    with LocalHub(tmp_path / "hub") as hub:
+        load("lab/timm", hub=(first := Hub(hub.url, tmp_path / "cache", False)))
+        before = set(blobs(first))
+        size = sum(path.stat().st_size for path in before)
+        bounded = Hub(hub.url, tmp_path / "cache", False, max_bytes=size + 1000)
+        for name in ("lab/one", "lab/two"):
+            load(name, hub=bounded)
+        kept = sum(path.stat().st_size for path in set(blobs(bounded)) - before)
+        assert before <= set(blobs(bounded)) and kept <= size + 1000
+        again = len(downloads(hub))
+        load("lab/timm", hub=bounded)
+        load("lab/two", hub=bounded)
+        assert len(downloads(hub)) == again, "still there"
+        load("lab/one", hub=bounded)
+        assert WEIGHTS in downloads(hub)[again:], "it had gone"
