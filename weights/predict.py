@@ -55,7 +55,7 @@ def crop(image: Image.Image) -> Image.Image:
     middle = int if SEEN["crop_mode"] == "center_floor" else round
     left, top = middle((across - size) / 2), middle((down - size) / 2)
     how = Image.Resampling[SEEN["interpolation"].upper()]
-    if max(across, down) <= 32 * size:
+    if across * down <= 16_000_000:
         return image.resize((across, down), how).crop((left, top, left + size, top + size))
     x, y = width / across, height / down  # of a long strip only the middle is resized
     right, bottom = min((left + size) * x, width), min((top + size) * y, height)

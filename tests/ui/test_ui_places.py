@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import functools
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -15,6 +17,12 @@ from resnet.preprocess import is_large
 from tests.waiting import PATIENCE_S
 from ui.models import Load, Models
 from ui.places import Places
+
+
+def run(visitors: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """On a thread of its own: where Chromium is open, Playwright occupies the event loop of this one."""
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(lambda: asyncio.run(visitors())).result()
 
 
 def test_a_model_that_does_not_come_holds_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,7 +39,7 @@ def test_a_model_that_does_not_come_holds_no_place(monkeypatch: pytest.MonkeyPat
         silent.future.set_exception(RuntimeError("nothing came"))
         assert [await asyncio.wait_for(one, PATIENCE_S) for one in patient[1:]] == ["late"] * 2
 
-    asyncio.run(visitors())
+    run(visitors)
 
 
 def test_a_large_photo_stands_before_no_small_one(tmp_path: Path) -> None:
@@ -51,7 +59,7 @@ def test_a_large_photo_stands_before_no_small_one(tmp_path: Path) -> None:
         decoding.set()
         assert await asyncio.gather(*slow) == [True, True]
 
-    asyncio.run(visitors())
+    run(visitors)
 
 
 def test_steps_come_one_by_one_and_others_are_served_between_them() -> None:
@@ -68,5 +76,5 @@ def test_steps_come_one_by_one_and_others_are_served_between_them() -> None:
             seen.append((step, await asyncio.wait_for(places.run(None, lambda: "between"), PATIENCE_S)))
         assert seen == [(step, "between") for step in range(3)]
 
-    asyncio.run(visitors())
+    run(visitors)
     assert all(name.startswith("place") for name in threads)
