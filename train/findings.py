@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from resnet.rows import harmless
 from train.dataset import Group, IngestReport
+from train.layout import part_of
 
 #: From here on the largest class is said to outweigh the smallest.
 IMBALANCE = 3.0
@@ -55,6 +56,7 @@ def findings(report: IngestReport) -> tuple[Finding, ...]:
         found.append(Finding("near_unfinished", "So many images look alike that not all look-alikes are listed."))
     found += [*_classes(report), *_left_out(report)]
     order = {
+        "like_parts": -2,
         "near_unfinished": -1,
         "exact_across_splits": 0,
         "near_across_splits": 1,
@@ -77,6 +79,11 @@ def _copies(code: str, words: str, groups: tuple[Group, ...]) -> Iterator[Findin
 
 
 def _classes(report: IngestReport) -> Iterator[Finding]:
+    if parts := [one.label for one in report.classes if part_of(one.label)]:
+        yield Finding(
+            "like_parts", "The classes {labels} sound like parts of a split (train, validation, test) rather than "
+            "classes; look at the folders.", facts={"labels": ", ".join(parts)},
+        )  # fmt: skip
     for one in report.classes:
         if one.label in report.tiny:
             yield Finding("tiny", "Few images of {label}: {count}.", facts={"label": one.label, "count": one.images})

@@ -14,7 +14,7 @@ from resnet.naming import class_name
 from resnet.parallel import map_ahead
 from resnet.preprocess import image_suffixes
 from train.dataset import Dataset, Group, Image, IngestReport, LeftOut, Unreadable, check, make_dataset, moved, without
-from train.layout import places
+from train.layout import only_parts, places
 from train.look import Look, look
 from train.names import apart, leftover, refuse_depth, short, tidy
 from train.unpack import Found, Limits, clear, contents, open_zip, unpack
@@ -189,7 +189,14 @@ def _dataset(looked: list[tuple[Found, Look | Refusal]], ignored: Mapping[str, i
         else:
             unreadable.append(Unreadable(shown, seen.code, str(seen)))
     placed = []
-    for (found, seen), place in zip(images, places([tidy(found.name) for found, _ in images]), strict=True):
+    paths = [tidy(found.name) for found, _ in images]
+    if parts := only_parts(paths):
+        raise Refusal(
+            "data.only_parts", "{name} holds {folders}, which are parts of a split, and no class folders inside; put "
+            "the photos of each class into a folder of its own in each part.",
+            name=name, folders=short(", ".join(parts)),
+        )  # fmt: skip
+    for (found, seen), place in zip(images, places(paths), strict=True):
         if place is None:
             loose.append("/".join(tidy(found.name)))
         else:

@@ -74,6 +74,11 @@ def test_class_folders_under_any_wrapping(tmp_path: Path, folder: Path, wrap: st
         ("training", "validation", "val"),
         ("train", "test", "test"),
         ("TRAIN", "Testing", "test"),
+        ("training_set", "test_set", "test"),
+        ("train", "dev", "val"),
+        ("01 Train", "02-Eval", "val"),
+        ("训练集", "验证集", "val"),
+        ("train", "holdout2", "test"),
     ],
 )
 def test_parts_that_were_given(tmp_path: Path, folder: Path, wrap: str, train: str, held: str, part: str) -> None:
@@ -84,6 +89,45 @@ def test_parts_that_were_given(tmp_path: Path, folder: Path, wrap: str, train: s
     assert Counter(image.split for image in dataset.images) == {"train": 4, part: 2}
     assert [vars(one)[part] for one in dataset.report.classes] == [1, 1]
     assert [one.train for one in dataset.report.classes] == [2, 2]
+
+
+def test_a_part_that_says_again_which_it_is(tmp_path: Path, folder: Path) -> None:
+    """As Intel's scenes are: ``seg_train/seg_train/forest``, and ``seg_pred`` unsorted beside them."""
+    given = [f"seg_{part}/seg_{part}/{name}" for part in ("train", "test") for name in FOUR]
+    dataset = ingest(zipped(tmp_path / "x.zip", pictures(*given, "seg_pred/seg_pred/1.jpg")), folder)
+    assert dataset.classes == ("ants", "bees")
+    assert Counter(image.split for image in dataset.images) == {"train": 4, "test": 4}
+
+
+def test_a_folder_beside_train_that_holds_the_same_classes_is_none(tmp_path: Path, folder: Path) -> None:
+    given = [f"{part}/{name}" for part in ("train", "extra") for name in FOUR]
+    dataset = ingest(zipped(tmp_path / "x.zip", pictures(*given)), folder)
+    assert dataset.classes == ("ants", "bees") and len(dataset.images) == 8
+    assert {image.split for image in dataset.images} == {None}
+
+
+def test_classes_that_hold_the_same_folders_stay_classes(tmp_path: Path, folder: Path) -> None:
+    given = [
+        f"{label}/{where}/{number}.jpg" for label in ("cat", "dog") for where in ("in", "out") for number in (1, 2)
+    ]
+    dataset = ingest(zipped(tmp_path / "x.zip", pictures(*given)), folder)
+    assert dataset.classes == ("cat", "dog")
+    assert "like_parts" not in [one.code for one in findings(dataset.report)]
+
+
+@pytest.mark.parametrize("parts", [("train", "test"), ("Training Set", "验证集", "test_set")])
+def test_parts_without_classes_are_no_classes(tmp_path: Path, folder: Path, parts: tuple[str, ...]) -> None:
+    given = [f"data/{part}/{number}.jpg" for part in parts for number in range(3)]
+    with pytest.raises(Refusal) as refused:
+        ingest(zipped(tmp_path / "x.zip", pictures(*given)), folder)
+    assert refused.value.code == "data.only_parts" and parts[0] in str(refused.value)
+
+
+def test_a_class_that_sounds_like_a_part_is_told(tmp_path: Path, folder: Path) -> None:
+    given = [f"{label}/{number}.jpg" for label in ("bus", "train") for number in (1, 2)]
+    dataset = ingest(zipped(tmp_path / "x.zip", pictures(*given)), folder)
+    first = findings(dataset.report)[0]
+    assert first.code == "like_parts" and "The classes train sound like" in str(first)
 
 
 def test_three_parts_and_a_wrapping_inside_of_them(tmp_path: Path, folder: Path) -> None:
