@@ -40,6 +40,8 @@ MIN_SIDE = 8
 #: bounds. Of its others some start programs (EPS), some are written in Python (PPM, DDS, QOI, BLP: minutes for one),
 #: and many nobody has seen in years.
 READ_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "DIB", "AVIF", "HEIF", "JPEG2000")
+#: White of 8, 10, 12, 14 and 16 bits.
+DEPTHS = (255.0, 1023.0, 4095.0, 16383.0, 65535.0)
 #: Phones write the second as well: a JPEG with smaller ones behind it.
 JPEG_FORMATS = {"JPEG", "MPO"}
 START_OF_SCAN = b"\xff\xda"
@@ -209,11 +211,14 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _scale_to_8_bits(image: Image.Image) -> Image.Image:
-    """16-bit, 32-bit and floating-point grey to 8 bits, by the range that such files use (pillow would clip)."""
+    """16-bit, 32-bit and floating-point grey to 8 bits, by the range that such files use (pillow would clip).
+
+    Cameras and scanners put 10, 12 and 14 bits into 16: what stays below such a depth's white is taken to be of it.
+    """
     values = np.nan_to_num(np.asarray(image).astype(np.float32), copy=False)
     top = float(values.max()) if values.size else 0.0
     if image.mode.startswith("I;16"):
-        white = 65535.0
+        white = next(depth for depth in DEPTHS if top <= depth)
     elif image.mode == "F":
         white = 1.0 if top <= 1.0 else max(top, 255.0)
     else:

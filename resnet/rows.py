@@ -13,7 +13,7 @@ def to_json(row: Classification) -> dict[str, Any]:
     if row.refusal:
         return {"path": row.name, "error": str(row.refusal)}
     names = [{"label": one.label, "probability": one.probability} for one in row.predictions]
-    return {"path": row.name, "predictions": names}
+    return {"path": row.name, "predictions": names, "verdict": row.verdict}
 
 
 def header(top_k: int) -> list[str]:

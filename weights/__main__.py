@@ -20,7 +20,7 @@ from weights.publish import publish
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command line; returns the exit code: 0, or 1 where a checkpoint could not be had."""
+    """Run the command line; returns the exit code: 0, or 2 where a checkpoint could not be had."""
     parser = argparse.ArgumentParser(
         prog="python -m weights", description="ResNet checkpoints: what there is, fetched and verified."
     )
@@ -55,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
             checkpoint = load(args.name, hub=Hub(cache_dir=args.cache_dir), progress=bar)
     except Refusal as refusal:
         say(refusal, file=sys.stderr)
-        return 1
+        return 2
     if checkpoint.source.from_cache:
         say("The Hub can't be reached; this is the version in the cache.", file=sys.stderr)
     if args.json:

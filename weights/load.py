@@ -35,7 +35,8 @@ def load(
 
     Args:
         name: a name of the catalogue (``flowers``, ``resnet50.a1_in1k``), ``owner/name`` or ``owner/name@revision`` on
-            the Hub, or the path of a folder or a ``.pth`` file. A path wins over the Hub where both exist.
+            the Hub, or the path of a folder or a ``.pth`` file. A name of the catalogue is never a path (``./flowers``
+            is); a path wins over the Hub where both exist.
         hub: where to fetch from, with which token.
         progress: called with (bytes so far, bytes in all, file) while a file arrives.
         local: whether paths are allowed; never for a name that a visitor typed. A pickle from the Hub is then read by

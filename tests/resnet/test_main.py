@@ -83,7 +83,7 @@ def test_json_lines_of_a_folder_a_zip_and_a_file(album: Path, flowers: Classifie
             assert row.keys() == {"path", "error"}
             assert "broken.jpg" in row["error"] and row["error"].endswith(".")
             continue
-        assert row.keys() == {"path", "predictions"}
+        assert row.keys() == {"path", "predictions", "verdict"}
         assert len(row["predictions"]) == 3
         for one in row["predictions"]:
             assert one.keys() == {"label", "probability"} and one["label"] in FLOWERS
@@ -342,6 +342,7 @@ def test_json_is_exactly_what_the_readme_says() -> None:
     assert to_json(Classification("a.jpg", names, "close")) == {
         "path": "a.jpg",
         "predictions": [{"label": "ant", "probability": 0.7}, {"label": "bee", "probability": 0.3}],
+        "verdict": "close",
     }
     refused = Refusal("image.broken", "{name} is damaged.", name="a.jpg")
     assert to_json(Classification("a.jpg", refusal=refused)) == {"path": "a.jpg", "error": "a.jpg is damaged."}

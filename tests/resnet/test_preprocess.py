@@ -357,6 +357,14 @@ def test_sixteen_bits_are_scaled_and_not_clipped(format_: str) -> None:
         assert opened.min() == 0 and opened.max() == 255
 
 
+@pytest.mark.parametrize("bits", [8, 10, 12, 14])
+def test_fewer_bits_in_sixteen_are_not_dark(bits: int) -> None:
+    """As microscopes and X-rays have them: white is that of their depth."""
+    values = np.linspace(0, 2**bits - 1, 32 * 16).reshape(16, 32).astype(np.uint16)
+    opened = _array(open_image(_saved(Image.fromarray(values), "PNG")))
+    assert np.abs(opened - (values * (255 / (2**bits - 1)))[..., None]).max() <= 1
+
+
 def test_sixteen_bits_of_the_other_byte_order() -> None:
     values = np.linspace(0, 65535, 32 * 16).reshape(16, 32).astype(">u2")
     image = Image.frombytes("I;16B", (32, 16), values.tobytes())

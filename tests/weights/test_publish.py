@@ -233,13 +233,13 @@ def test_from_a_shell_and_back_by_its_name(
         assert not path.is_file() or TOKEN.encode() not in path.read_bytes(), path
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     again = command(main, "publish", str(saved), "tester/flowers", "--public")
-    assert again == (1, "", f"There is a model tester/flowers on {hub.url[7:]} already; choose another name.\n")
+    assert again == (2, "", f"There is a model tester/flowers on {hub.url[7:]} already; choose another name.\n")
 
 
 def test_the_token_is_the_environments_and_public_is_asked_for(
     hub: Any, saved: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["publish", str(saved), "tester/flowers", "--public"]) == 1
+    assert main(["publish", str(saved), "tester/flowers", "--public"]) == 2
     said = capsys.readouterr()
     assert "set HF_TOKEN or sign in" in said.err and said.out == ""
     assert hub.log == []

@@ -109,11 +109,11 @@ def test_show_shortens_a_thousand_names_and_names_a_base(run: Any, tmp_path: Pat
         ("", "There is no model ''"),
     ],
 )
-def test_what_can_not_be_had_is_one_line_on_stderr_and_exit_code_1(
+def test_what_can_not_be_had_is_one_line_on_stderr_and_exit_code_2(
     run: Any, command: str, name: str, words: str
 ) -> None:
     code, out, err = run(command, name)
-    assert (code, out) == (1, "")
+    assert (code, out) == (2, "")
     assert words in err
     assert len(err.splitlines()) == 1
 
@@ -153,7 +153,7 @@ def test_from_a_shell_the_environment_says_where(hub: Any, tmp_path: Path) -> No
 
 def test_what_is_not_there_is_a_line(run: Any) -> None:
     code, out, err = run("show", "lab/nothing")
-    assert (code, out) == (1, "")
+    assert (code, out) == (2, "")
     assert err.startswith("There is no model lab/nothing on 127.0.0.1") and len(err.splitlines()) == 1
 
 
