@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from resnet.errors import Refusal
-from resnet.preprocess import image_suffixes
+from resnet.preprocess import HEAD_BYTES, image_suffixes, looks_like_an_image
 from resnet.zip_names import zip_names
 
 #: One file's bytes: larger than any photo that `open_image` takes, small enough to hold a few in memory.
@@ -40,7 +41,7 @@ class Photo:
         """
         if self.refusal:
             raise self.refusal
-        return self.archive.read(self.entry) if self.archive and self.entry else self.path
+        return self.archive.read(self.entry, self.path) if self.archive and self.entry else self.path
 
 
 class _Archive:
@@ -51,8 +52,16 @@ class _Archive:
         self.name = path.name
         self.lock = threading.Lock()
 
-    def read(self, entry: zipfile.ZipInfo) -> bytes:
-        name = f"{self.name}/{entry.filename}"  # in a sentence; where the zip lies is a matter of the row
+    def beginning(self, entry: zipfile.ZipInfo) -> bytes:
+        """The first bytes of an entry; none where it can't be read."""
+        try:
+            with self.lock, self.file.open(entry) as stream:
+                return stream.read(HEAD_BYTES)
+        except Exception:  # whatever is wrong with it is no sign of a photo
+            return b""
+
+    def read(self, entry: zipfile.ZipInfo, inside: object) -> bytes:
+        name = f"{self.name}/{inside}"  # in a sentence; where the zip lies is a matter of the row
         with unpacking(name), self.lock, self.file.open(entry) as stream:
             # The size in the header is only what the archive claims: count while reading.
             data = stream.read(MAX_FILE_BYTES + 1)
@@ -127,8 +136,8 @@ def _walk(root: Path) -> Iterator[Photo]:
             yield Photo(name, folder, refusal=too_deep(root.name or str(root), folder.name))
             continue
         folders[:] = [one for one in folders if not _is_hidden((one,))]
-        for path in (folder / one for one in files if _is_photo(PurePosixPath(one))):
-            if path.is_file():
+        for path in (folder / one for one in files):
+            if path.is_file() and _is_photo(PurePosixPath(path.name), functools.partial(_beginning, path)):
                 yield Photo(str(path), path)
 
 
@@ -167,7 +176,7 @@ def _expand_zip(path: Path) -> Iterator[Photo]:
 def _in_zip(path: Path, archive: _Archive, entry: zipfile.ZipInfo, name: str) -> Photo | None:
     """The photo of an entry; of one that lies too deep, only its own name: the way there may be as long as a book."""
     inside = PurePosixPath(name)
-    if not _is_photo(inside):
+    if not _is_photo(inside, lambda: archive.beginning(entry)):
         return None
     if len(inside.parts) - 1 > MAX_DEPTH:
         return Photo(f"{path}/…/{inside.name}", Path(inside.name), refusal=too_deep(path.name, inside.name))
@@ -178,9 +187,20 @@ def _refused(path: Path, code: str, sentence: str, **facts: object) -> Photo:
     return Photo(str(path), path, refusal=Refusal(code, sentence, name=path.name or str(path), **facts))
 
 
-def _is_photo(path: PurePosixPath | Path) -> bool:
-    """Whether this is an image by its ending, and not one of the shadows that systems leave beside images."""
-    return path.suffix.lower() in image_suffixes() and not _is_hidden(path.parts)
+def _is_photo(path: PurePosixPath, beginning: Callable[[], bytes]) -> bool:
+    """Whether this is an image, by its ending or, where it has none, by how it begins, and no shadow beside images."""
+    if _is_hidden(path.parts):
+        return False
+    return path.suffix.lower() in image_suffixes() or (not path.suffix and looks_like_an_image(beginning()))
+
+
+def _beginning(path: Path) -> bytes:
+    """The first bytes of a file; none where it can't be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(HEAD_BYTES)
+    except OSError:
+        return b""
 
 
 def _is_hidden(parts: Iterable[str]) -> bool:

@@ -21,6 +21,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+import pi_heif
 import torch
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
@@ -42,6 +43,8 @@ MIN_SIDE = 8
 READ_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "DIB", "AVIF", "HEIF", "JPEG2000")
 #: White of 8, 10, 12, 14 and 16 bits.
 DEPTHS = (255.0, 1023.0, 4095.0, 16383.0, 65535.0)
+#: So much of a file tells its format.
+HEAD_BYTES = 16
 #: Phones write the second as well: a JPEG with smaller ones behind it.
 JPEG_FORMATS = {"JPEG", "MPO"}
 START_OF_SCAN = b"\xff\xda"
@@ -59,6 +62,10 @@ _large_photos = threading.Semaphore(1)
 
 # pillow warns between its limit and twice that; ours is lower and is an error, so the warning says nothing more.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
+# iPhones' own format, decoded by libheif; `pi_heif` is `pillow_heif` without its encoder, which is of another licence.
+pi_heif.register_heif_opener()
 
 
 @functools.cache
@@ -118,6 +125,15 @@ def open_image(source: ImageLike, name: str | None = None) -> Image.Image:
         raise Refusal(
             "image.broken", "{name} is damaged or cut off; export or download it again and try that copy.", name=shown
         ) from None
+
+
+def looks_like_an_image(beginning: bytes) -> bool:
+    """Whether a file that begins so is of a format that `open_image` reads; for those whose name doesn't tell."""
+    if len(beginning) < HEAD_BYTES:
+        return False
+    Image.init()
+    accepts = [Image.OPEN[name][1] for name in image_formats()]
+    return any(accept is not None and accept(beginning[:HEAD_BYTES]) is True for accept in accepts)
 
 
 def is_large(path: str | Path) -> bool:

@@ -16,6 +16,7 @@ FLOORS = ("resnet", "weights", "train", "ui", "app")
 #: What the packages may know of the world outside, and who may know it.
 GUESTS = {
     "torch": FLOORS, "torchvision": ("resnet", "weights", "train"), "numpy": FLOORS, "PIL": FLOORS, "tqdm": FLOORS,
+    "pi_heif": ("resnet",),
     "safetensors": ("weights", "train"), "huggingface_hub": ("weights", "train", "ui"), "gradio": ("ui", "app"),
     "starlette": ("ui",), "spaces": ("ui",), "httpx": ("ui",), "safehttpx": ("ui",), "gradio_client": ("ui",),
     "sklearn": ("train",), "onnx": ("train",), "onnxruntime": ("train",), "onnxscript": ("train",),

@@ -36,11 +36,8 @@ def to_rgb(image: Image.Image) -> Image.Image:
         image = ImageOps.exif_transpose(image)
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         values = torch.frombuffer(bytearray(image.convert("F").tobytes()), dtype=torch.float32).nan_to_num()
-        top, low, high = values.max().item(), *((1.0, 255.0) if image.mode == "F" else (255.0, 65535.0))
-        white = low if top <= low else max(top, high)
-        if image.mode.startswith("I;16"):  # 10, 12 or 14 bits stand in 16 as well
-            white = next(depth for depth in (255.0, 1023.0, 4095.0, 16383.0, 65535.0) if top <= depth)
-        grey = values * (255 / white) + 0.5
+        deep = {"F": (1.0, 255.0), "I": (255.0, 65535.0)}.get(image.mode, (255.0, 1023.0, 4095.0, 16383.0, 65535.0))
+        grey = values * (255 / next((white for white in deep if values.max() <= white), values.max().item())) + 0.5
         image = to_pil_image(grey.clamp(0, 255).byte().view(1, image.height, image.width))
     elif image.has_transparency_data:
         layer = image.convert("LA" if image.mode == "La" else "RGBA").convert("RGBA")

@@ -17,6 +17,7 @@ from resnet import photos
 from resnet.errors import Refusal
 from resnet.photos import Photo, find_photos
 from resnet.preprocess import open_image
+from tests.pictures import PHOTOS
 from tests.zips import patched
 
 
@@ -192,6 +193,27 @@ def test_a_zip_by_another_name_is_a_zip(tmp_path: Path) -> None:
     assert [photo.name for photo in find_photos([path])] == [f"{path}/a.jpg"]
     photo = _zip(tmp_path / "photo.jpg", {"a.jpg": _jpeg()})
     assert [found.name for found in find_photos([photo])] == [str(photo)]  # its row says that it is no image
+
+
+def test_photos_without_an_ending_are_told_by_their_content(tmp_path: Path) -> None:
+    """As browsers and phones save them; what is no image has no row."""
+    heic = next((PHOTOS / "heic").glob("*.heic")).read_bytes()
+    entries = {
+        "photo": _jpeg(),
+        "IMG_1": heic,
+        "README": b"words",
+        "Makefile": b"",
+        "b.txt": _jpeg(),
+        ".hidden": _jpeg(),
+    }
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for name, data in entries.items():
+        (folder / name).write_bytes(data)
+    assert [photo.path.name for photo in find_photos([folder])] == ["IMG_1", "photo"]
+    found = find_photos([_zip(tmp_path / "photos.zip", entries)])
+    assert [photo.path.name for photo in found] == ["photo", "IMG_1"]
+    assert open_image(found[1].read()).size == (114, 160)
 
 
 def test_a_zip_is_read_from_many_threads(tmp_path: Path) -> None:

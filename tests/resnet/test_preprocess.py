@@ -25,7 +25,9 @@ from torchvision import transforms
 
 from resnet.errors import Refusal
 from resnet.preprocess import MAX_PIXELS, MAX_SCANS, READ_FORMATS, Preprocess, image_formats, image_suffixes, open_image
+from tests.pictures import PHOTOS
 from tests.waiting import PATIENCE_S
+from weights.load import load
 
 Photos = Callable[..., Image.Image]
 Pixels = npt.NDArray[Any]
@@ -404,6 +406,17 @@ def test_of_an_animation_the_first_frame_is_taken(format_: str) -> None:
     data = _saved(frames[0], format_, save_all=True, append_images=frames[1:])
     assert Image.open(io.BytesIO(data)).n_frames == 3
     assert np.abs(_array(open_image(data)) - (255, 0, 0)).max() <= 3
+
+
+def test_a_photo_of_an_iphone() -> None:
+    (photo,) = (PHOTOS / "heic").glob("*.heic")
+    opened = open_image(photo)
+    assert opened.size == (114, 160) and opened.mode == "RGB"
+    assert load("flowers").classifier("cpu").predict([photo])[0].predictions[0].label == "daisy"
+    assert {".heic", ".heif"} <= image_suffixes()
+    with pytest.raises(Refusal) as refused:
+        open_image(photo.read_bytes()[:2000], "cut.heic")
+    assert refused.value.code == "image.broken"
 
 
 @pytest.mark.parametrize("format_", ["JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF"])
