@@ -18,6 +18,7 @@ from torch import Tensor
 
 from resnet.classifier import Classifier
 from resnet.errors import Refusal
+from resnet.memory import total_bytes
 from resnet.parallel import map_ahead
 from resnet.preprocess import Pixels, Preprocess, open_image
 from train.dataset import Image
@@ -202,8 +203,6 @@ def planned_bytes(images: Sequence[Image], side: int, room: float = ROOM) -> int
 
 
 def memory_limit() -> int:
-    """Bytes that a cache may take of this machine's memory; a gigabyte where nobody says how much there is."""
-    try:
-        return int(MEMORY_SHARE * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    except (AttributeError, OSError, ValueError):  # not a Unix
-        return 1_000_000_000
+    """Bytes that a cache may take of the memory that this process may have; a gigabyte where nobody says how much."""
+    total = total_bytes()
+    return 1_000_000_000 if total is None else int(MEMORY_SHARE * total)

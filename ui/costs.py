@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import html
-import os
 from collections.abc import Callable, Sequence
 
 import torch
 
+from resnet.memory import total_bytes
 from resnet.summary import LayerFacts, Part, parts
 from ui.networks import Chosen
 from ui.texts import Markup, both
@@ -124,10 +124,7 @@ def size_text(count: int) -> str:
 
 
 def machine_memory() -> int:
-    """Bytes that training could use here: the GPU's where there is one, else the machine's; 0 where nobody says."""
+    """Bytes that training could use here: the GPU's where there is one, else this process's; 0 where nobody says."""
     if torch.cuda.is_available():
         return int(torch.cuda.get_device_properties(0).total_memory)
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, OSError, ValueError):  # not a Unix
-        return 0
+    return total_bytes() or 0

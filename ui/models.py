@@ -16,6 +16,7 @@ from torch import Tensor
 
 from resnet.classifier import Classifier
 from resnet.errors import Refusal
+from resnet.memory import available_bytes
 from resnet.summary import layers
 from ui.loans import classifier_for
 from ui.zero import on_zero_gpu
@@ -265,12 +266,3 @@ class Models:
 
 def _busy(count: int) -> Refusal:
     return Refusal("model.busy", "{count} models are being loaded already; try again in a moment.", count=count)
-
-
-def available_bytes() -> int | None:
-    """Memory that new work may take without swapping, as the kernel reckons it; None where nothing tells."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration, ValueError):
-        return None

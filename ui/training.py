@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import shlex
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -104,9 +105,7 @@ def work(
         recipe = choose_recipe(len(parts.train))
         time = next(times)
         out = folder / (f"model-{time}" if time > 1 else "model")  # what there is already can be in use
-        command = f"python -m train DATA --base {base} --method {recipe.method}"
-        if edits:
-            command += f" --edits {EDITS}"
+        command = command_of(base, recipe, share, edits)
         finished: Finished | None = None
         interrupted: Interrupted | None = None
         state, device = folder / "state", _device(models)
@@ -137,6 +136,19 @@ def work(
             raise jobs.Interrupted(interrupted.refusal)
 
     return events
+
+
+def command_of(base: str, recipe: Recipe, share: float, edits: tuple[Edit, ...] = ()) -> str:
+    """The command that trains the same in a terminal, for the model's card."""
+    length = ("--epochs", recipe.epochs) if recipe.minutes is None else ("--minutes", recipe.minutes)
+    options: dict[str, object] = {
+        "--base": base, "--method": recipe.method, length[0]: length[1], "--batch-size": recipe.batch_size,
+        "--lr": recipe.learning_rate, "--val": share, "--seed": recipe.seed,
+    }  # fmt: skip
+    options |= {"--image-size": recipe.image_size} if recipe.image_size else {}
+    options |= {"--edits": EDITS} if edits else {}
+    words = [f"{one:g}" if isinstance(one, float) else str(one) for pair in options.items() for one in pair]
+    return f"python -m train DATA {shlex.join(words)}"
 
 
 def still_true(event: Any) -> bool:

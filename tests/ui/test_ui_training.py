@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import re
+import shlex
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 from xml.etree import ElementTree
 
 import pytest
@@ -17,6 +19,7 @@ from resnet.network import ResNet
 from resnet.preprocess import Preprocess
 from train.dataset import Dataset
 from train.drawn import draw
+from train.edits import Edit
 from train.events import (
     Advanced,
     Baseline,
@@ -32,14 +35,17 @@ from train.events import (
     Unwritten,
 )
 from train.ingest import ingest
+from train.methods import METHODS, Method
+from train.recipe import choose
 from train.report import report
 from train.shares import Share
+from train.training import add_arguments
 from ui.answers import progress
 from ui.curves import curves, smoothed
 from ui.jobs import View
 from ui.models import Models
 from ui.report_view import MISTAKES
-from ui.training import Result, panel, result, runs_table
+from ui.training import Result, command_of, panel, result, runs_table
 from ui.visits import Run
 from weights.checkpoint import Checkpoint, write_folder
 
@@ -196,3 +202,22 @@ def test_a_result_outlives_what_could_not_be_made_of_it(
     assert said in panel(view, RUN)
     told = progress(view, "run:x")
     assert told["events"] == [{"event": "unwritten", "refusal": str(warned.refusal)}] and told["metrics"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("length", [{"minutes": 2.5}, {"epochs": 7}], ids=str)
+def test_the_command_on_a_card_trains_the_same(method: Method, length: dict[str, float]) -> None:
+    """Read by the terminal's own options, it gives the same recipe."""
+    wishes: dict[str, Any] = {"seed": 5, "batch_size": 8, "learning_rate": 3e-4, "image_size": 96, **length}
+    recipe = choose(method, 90, **wishes)
+    words = shlex.split(command_of("own er/x;y", recipe, 0.25, (Edit("a.jpg"),)))
+    assert words[:4] == ["python", "-m", "train", "DATA"]
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    args = parser.parse_args(words[3:])
+    assert (args.base, args.method, args.val, args.edits) == ("own er/x;y", method, 0.25, "edits.json")
+    again = choose(
+        args.method, 90, minutes=args.minutes, epochs=args.epochs, batch_size=args.batch_size, learning_rate=args.lr,
+        image_size=args.image_size, seed=args.seed,
+    )  # fmt: skip
+    assert again == recipe
