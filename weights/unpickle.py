@@ -148,7 +148,7 @@ def main(argv: list[str]) -> int:
     try:
         check_views(state := read_weights(path, name), name)
     except Refusal as refusal:
-        print(json.dumps(refusal.__reduce__()[1]))
+        sys.stdout.write(json.dumps(refusal.__reduce__()[1]))
         return 2
     save_file({key: value.contiguous() for key, value in state.items()}, out)
     return 0

@@ -37,7 +37,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Literal
@@ -55,6 +55,7 @@ class Fault:
     kind: str
     repo: str | None = None
     times: int | None = None
+    released: threading.Event = field(default_factory=threading.Event)
 
 
 @functools.cache
@@ -104,7 +105,7 @@ class LocalHub:
         self.log: list[tuple[str, str]] = []
         self.faults: list[Fault] = []
         self.lock = threading.Lock()
-        self.released, self.holding = threading.Event(), threading.Event()
+        self.holding = threading.Event()
         self.server = ThreadingHTTPServer(("127.0.0.1", port), type("Handler", (Handler,), {"hub": self}))
         self.server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
@@ -115,18 +116,24 @@ class LocalHub:
             self.faults.append(Fault(kind, repo, times))
 
     def release(self) -> None:
-        """Whoever waits for a held body or an answer gets it, or hears that there is none."""
+        """Whoever waits for a held body or an answer gets it, or hears that there is none; no body is held any more.
+
+        One that is asked for already and has not come to its middle is not held either: nobody would let it go.
+        """
         with self.lock:
             self.holding.clear()
-            self.released.set()
-            self.released = threading.Event()
+            for fault in self.faults:
+                fault.released.set()
+            self.faults = [fault for fault in self.faults if fault.kind != "held"]
+            for fault in self.faults:
+                fault.released = threading.Event()
 
     def clear(self) -> None:
         """No faults, an empty log, and nobody waits."""
+        self.release()
         with self.lock:
             self.faults.clear()
             self.log.clear()
-        self.release()
 
     def take(self, kinds: tuple[str, ...], repo: str | None) -> Fault | None:
         """The first fault of these kinds for that repository, counted as used."""
@@ -237,8 +244,8 @@ class Handler(BaseHTTPRequestHandler):
         token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
         if (token and hub.token and token != hub.token) or hub.take(("expired",), repo):
             self.refuse(401, None, "Invalid credentials in Authorization header")
-        elif hub.take(("timeout",), repo):
-            hub.released.wait()
+        elif silent := hub.take(("timeout",), repo):
+            silent.released.wait()
             self.hang_up()
         elif hub.take(("error",), repo):
             self.refuse(500, None, "Internal Error - We're working hard to fix this as soon as possible!")
@@ -318,6 +325,7 @@ class Handler(BaseHTTPRequestHandler):
         kinds = ("drop", "truncate", "flip", *(["held"] if size >= LARGE else []))
         fault = self.hub.take(kinds, repo) if self.command == "GET" else None
         kind_of_fault = fault.kind if fault else ""
+        released = fault.released if fault else None
         start, end = 0, size // 2 if kind_of_fault == "truncate" else size
         if ranged := re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range") or ""):
             start, end = int(ranged[1]), min(end, int(ranged[2]) + 1 if ranged[2] else end)
@@ -333,9 +341,9 @@ class Handler(BaseHTTPRequestHandler):
         for header, value in headers.items():
             self.send_header(header, value)
         self.end_headers()
-        return None if self.command == "HEAD" else self._send(path, start, end, kind_of_fault)
+        return None if self.command == "HEAD" else self._send(path, start, end, kind_of_fault, released)
 
-    def _send(self, path: Path, start: int, end: int, fault: str) -> None:
+    def _send(self, path: Path, start: int, end: int, fault: str, released: threading.Event | None) -> None:
         """The bytes of a file, with what goes wrong in their middle, or so far behind it that a client tells of it."""
         middle = start + (3 * (end - start) // 5 if fault == "held" else (end - start) // 2)
         with path.open("rb") as file:
@@ -353,9 +361,8 @@ class Handler(BaseHTTPRequestHandler):
                     elif fault == "held":
                         self.wfile.write(chunk[:before])
                         chunk, at = chunk[before:], at + before
-                        with self.hub.lock:
-                            released = self.hub.released
-                            self.hub.holding.set()
+                        self.hub.holding.set()
+                        assert released is not None
                         released.wait()
                 self.wfile.write(chunk)
                 at += len(chunk)

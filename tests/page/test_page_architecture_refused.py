@@ -161,11 +161,15 @@ def test_stages_and_boxes_that_there_are_not(site: Site) -> None:
     outputs, _ = site.call(look, [photo, None, "layer2"], session)
     assert outputs and outputs[0].count("<figure") == 16
     drawing = site.component("drawing")
-    absent: list[tuple[Any, Any]] = [("layer9.9", 7), ("<script>", "x"), (None, {}), (["layer1.0"], None)]
-    for part, network in absent:
-        event: Any = {"part": part, "network": network}
+    for part in ("layer9.9", "<script>"):
+        event: Any = {"part": part, "network": 0}
         outputs, _ = site.call(open_block, GOOD[:6], session, event_data=event, trigger=drawing)
         assert outputs and outputs[0] == "" and "layer2.0 · conv3_x" in outputs[1] and "<script" not in outputs[1]
+    odd: list[tuple[Any, Any]] = [("layer1.0", 7), ("layer1.0", "x"), (None, {}), (["layer1.0"], None)]
+    for part, network in odd:
+        event = {"part": part, "network": network}
+        outputs, _ = site.call(open_block, GOOD[:6], session, event_data=event, trigger=drawing)
+        assert outputs and "can&#x27;t be made out" in outputs[0] and outputs[1] == KEEP
     for event in ({}, [], None, "x"):
         outputs, text = site.call(open_block, GOOD[:6], session, event_data=event, trigger=drawing)
         assert "Traceback" not in text
