@@ -251,7 +251,7 @@ class Classifier:
             source = image.read() if isinstance(image, Photo) else image
             return _Row(name, self.preprocess.pixels(open_image(source, os.path.basename(name))))
         except Refusal as refusal:
-            return _Row(name, refusal)
+            return _Row(name, refusal.kept())
 
     @torch.inference_mode()
     def _forward(self, crops: Sequence[Pixels], network: Callable[[Tensor], Tensor]) -> Tensor:

@@ -29,6 +29,11 @@ class Refusal(Exception):
         facts = {name: _last_part(fact) if isinstance(fact, str) else fact for name, fact in self.facts.items()}
         return self if facts == self.facts else Refusal(self.code, self._sentence, **facts)
 
+    def kept(self) -> Refusal:
+        """Itself, to be kept: without the calls that it came through, which hold the photos that they were about."""
+        self.__traceback__ = self.__context__ = self.__cause__ = None
+        return self
+
     def __reduce__(self) -> tuple[object, ...]:
         """So that it can come from another process: exceptions are made again from their arguments, without names."""
         return _again, (self.code, self._sentence, self.facts)

@@ -17,6 +17,14 @@ from resnet.zip_names import zip_names
 
 #: One file's bytes: larger than any photo that `open_image` takes, small enough to hold a few in memory.
 MAX_FILE_BYTES = 256 * 1024**2
+#: What an archive may unpack to.
+MAX_TOTAL_BYTES = 4 * 1024**3
+#: How many bytes may come out for each that went in; photos hardly shrink, and deflate ends at 1,032.
+MAX_RATIO = 200
+#: An entry that unpacks to less is never taken for a bomb: a drawing of one colour shrinks well, and harms nobody.
+RATIO_FLOOR = 1024**2
+#: Ways to pack an entry that are not read, by their numbers.
+METHODS = {9: "Deflate64", 12: "bzip2", 14: "LZMA", 93: "Zstandard", 95: "XZ", 98: "PPMd"}
 #: Entries of one archive.
 MAX_ENTRIES = 100_000
 #: Folders inside of one another: nobody sorts photos so deep, and what is made to be deep takes minutes to walk.
@@ -50,11 +58,14 @@ class _Archive:
     def __init__(self, path: Path) -> None:
         self.file = zipfile.ZipFile(path)
         self.name = path.name
+        self.bytes = path.stat().st_size
         self.lock = threading.Lock()
+        self._unpacked: dict[int, int] = {}  # of each entry, by its place: one that is read again counts once
 
     def beginning(self, entry: zipfile.ZipInfo) -> bytes:
         """The first bytes of an entry; none where it can't be read."""
         try:
+            check_method(self.name, entry)
             with self.lock, self.file.open(entry) as stream:
                 return stream.read(HEAD_BYTES)
         except Exception:  # whatever is wrong with it is no sign of a photo
@@ -62,15 +73,66 @@ class _Archive:
 
     def read(self, entry: zipfile.ZipInfo, inside: object) -> bytes:
         name = f"{self.name}/{inside}"  # in a sentence; where the zip lies is a matter of the row
+        check_method(name, entry)
         with unpacking(name), self.lock, self.file.open(entry) as stream:
             # The size in the header is only what the archive claims: count while reading.
-            data = stream.read(MAX_FILE_BYTES + 1)
+            most = int(min(MAX_FILE_BYTES, max(RATIO_FLOOR, MAX_RATIO * entry.compress_size)))
+            data = stream.read(most + 1)
+            self._unpacked[entry.header_offset] = len(data)
+            total = sum(self._unpacked.values())
         if len(data) > MAX_FILE_BYTES:
             raise Refusal(
                 "zip.large", "{name} unpacks to more than {limit} MB, which no photo does; leave it out.",
                 name=name, limit=MAX_FILE_BYTES // 1024**2,
             )  # fmt: skip
+        if len(data) > most:
+            raise entry_ratio(self.name, str(inside), MAX_RATIO)
+        if total > MAX_TOTAL_BYTES:
+            raise beyond_total(self.name, MAX_TOTAL_BYTES)
+        if total > RATIO_FLOOR and total > MAX_RATIO * self.bytes:
+            raise beyond_ratio(self.name, MAX_RATIO)
         return data
+
+
+def check_method(name: str, entry: zipfile.ZipInfo) -> None:
+    """That an entry is packed by a method that can be unpacked bit by bit.
+
+    Of bzip2 and LZMA Python unpacks kilobytes at once, which may be gigabytes: an archive of 881 bytes took two.
+
+    Raises:
+        Refusal: if it is packed by another one.
+    """
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        method = METHODS.get(entry.compress_type, f"method {entry.compress_type}")
+        raise Refusal(
+            "zip.method", "{name} is packed with {method}, which is not read here; make the zip again with the usual "
+            "method (Deflate).", name=name, method=method,
+        )  # fmt: skip
+
+
+def beyond_total(name: str, limit: int) -> Refusal:
+    """Of an archive that holds too much."""
+    return Refusal(
+        "zip.total", "{name} unpacks to more than {limit} MB; make the photos smaller or split it.",
+        name=name, limit=limit // 1024**2,
+    )  # fmt: skip
+
+
+def beyond_ratio(name: str, limit: float) -> Refusal:
+    """Of an archive that was made to unpack to more than it could hold."""
+    return Refusal(
+        "zip.ratio", "{name} unpacks to more than {limit} times its size, which photos never do; make the zip again.",
+        name=name, limit=f"{limit:g}",
+    )  # fmt: skip
+
+
+def entry_ratio(name: str, entry: str, limit: float) -> Refusal:
+    """Of such an entry."""
+    return Refusal(
+        "zip.entry_ratio", "{entry} in {name} unpacks to more than {limit} times its size, which no photo does; leave "
+        "it out.",
+        name=name, entry=entry, limit=f"{limit:g}",
+    )  # fmt: skip
 
 
 @contextmanager

@@ -159,7 +159,7 @@ def decode(
         try:
             picture = open_image(image.path, image.name)
         except Refusal as refusal:
-            return Skipped(image.name, refusal)
+            return Skipped(image.name, refusal.kept())
         return Decoded(index, preprocess.pixels(picture), np.asarray(smaller(picture, side, room)))
 
     yield from map_ahead(read, enumerate(images), ahead=4 * (os.cpu_count() or 1))

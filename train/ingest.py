@@ -173,7 +173,7 @@ def _seen(found: Found) -> tuple[Found, Look | Refusal]:
     try:
         return found, look(found.path, PurePosixPath(found.name).name)
     except Refusal as refusal:
-        return found, refusal
+        return found, refusal.kept()
 
 
 def _dataset(looked: list[tuple[Found, Look | Refusal]], ignored: Mapping[str, int], name: str) -> Dataset:

@@ -126,7 +126,7 @@ def fit_in_pieces(
             if paused is None and not (folder / END).is_file():
                 raise lost()
         except Refusal as refusal:
-            yield Interrupted(refusal)
+            yield Interrupted(refusal.kept())
             break
     yield from _kept(folder)
 

@@ -15,19 +15,22 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from resnet.errors import Refusal
-from resnet.photos import encrypted, unpacking
+from resnet.photos import (
+    MAX_ENTRIES,
+    MAX_RATIO,
+    MAX_TOTAL_BYTES,
+    RATIO_FLOOR,
+    beyond_ratio,
+    beyond_total,
+    check_method,
+    encrypted,
+    entry_ratio,
+    unpacking,
+)
 from resnet.preprocess import image_suffixes
 from resnet.zip_names import zip_names
 from train.names import ARCHIVE_MAGIC, ARCHIVE_SUFFIXES, leftover, refuse_name, short
 
-#: Entries of one archive.
-MAX_ENTRIES = 100_000
-#: What an archive may unpack to.
-MAX_BYTES = 4 * 1024**3
-#: How many bytes may come out for each that went in; photos hardly shrink, and deflate ends at 1,032.
-MAX_RATIO = 200
-#: An entry that unpacks to less is never taken for a bomb: a drawing of one colour shrinks well, and harms nobody.
-RATIO_FLOOR = 1024**2
 CHUNK = 256 * 1024
 ENCRYPTED = 0x1 | 0x40 | 0x2000  # by password, strongly, and with hidden names
 
@@ -40,7 +43,7 @@ class Limits:
     """
 
     entries: int = MAX_ENTRIES
-    bytes: int = MAX_BYTES
+    bytes: int = MAX_TOTAL_BYTES
     ratio: float = MAX_RATIO
     floor: int = RATIO_FLOOR
 
@@ -210,9 +213,9 @@ def unpack(
                     _hold(name, shown, limits, total, packed, size, entry.compress_size)
                     _write(target, chunk)
         except Refusal as error:
-            if error.code != "zip.entry":
+            if error.code not in ("zip.entry", "zip.method"):
                 raise
-            refusal = error
+            refusal = error.kept()
         except OSError as error:
             raise disk_refusal(error, name) from None
         if refusal:
@@ -226,6 +229,7 @@ def _write(target: BinaryIO, chunk: bytes) -> None:
 
 
 def _chunks(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str) -> Iterator[bytes]:
+    check_method(name, entry)
     with unpacking(name), archive.open(entry) as stream:
         while chunk := stream.read(CHUNK):
             yield chunk
@@ -234,22 +238,11 @@ def _chunks(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str) -> Iter
 def _hold(name: str, shown: str, limits: Limits, total: int, packed: int, size: int, entry_packed: int) -> None:
     """Hold what has come out so far against the limits."""
     if total > limits.bytes:
-        raise Refusal(
-            "zip.total", "{name} unpacks to more than {limit} MB; make the photos smaller or split it.",
-            name=name, limit=limits.bytes // 1024**2,
-        )  # fmt: skip
+        raise beyond_total(name, limits.bytes)
     if total > limits.floor and total > limits.ratio * packed:
-        raise Refusal(
-            "zip.ratio", "{name} unpacks to more than {limit} times its size, which photos never do; make the zip "
-            "again.",
-            name=name, limit=f"{limits.ratio:g}",
-        )  # fmt: skip
+        raise beyond_ratio(name, limits.ratio)
     if size > limits.floor and size > limits.ratio * max(entry_packed, 1):
-        raise Refusal(
-            "zip.entry_ratio", "{entry} in {name} unpacks to more than {limit} times its size, which no photo does; "
-            "leave it out.",
-            name=name, entry=short(shown), limit=f"{limits.ratio:g}",
-        )  # fmt: skip
+        raise entry_ratio(name, short(shown), limits.ratio)
 
 
 def disk_refusal(error: OSError, name: str) -> Refusal:

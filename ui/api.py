@@ -18,13 +18,12 @@ from gradio.events import api
 
 from resnet.config import VARIANTS
 from resnet.errors import Refusal
-from resnet.photos import Photo
+from resnet.photos import MAX_TOTAL_BYTES, Photo
 from resnet.rows import header, to_table
 from resnet.summary import Depth, parts
 from resnet.summary import layers as layers_of
 from train.ingest import Limits, ingest
 from train.methods import METHODS, Method
-from train.unpack import MAX_BYTES
 from ui import answers, given
 from ui.answers import Named, Progress, Table
 from ui.many import for_visitors, photos_of, shown_as
@@ -214,7 +213,7 @@ def _begin(visits: Visits, models: Models, path: Path, wishes: tuple[Any, ...], 
     visits.jobs.refuse_too_many(whose)  # before anything is unpacked
     visit = visits.open(None)
     try:
-        limits, folder = Limits(bytes=min(MAX_BYTES, visits.room(visit))), visit.new_folder("data")
+        limits, folder = Limits(bytes=min(MAX_TOTAL_BYTES, visits.room(visit))), visit.new_folder("data")
         visit.uploads = (path,)
         visits.replace(visit, ingest(path, folder, limits=limits), folder, path)
         run = begin_run(visits, models, visit, *wishes, max_minutes=max_minutes, owners=whose)

@@ -11,11 +11,11 @@ from typing import Any
 import gradio as gr
 
 from resnet.errors import Refusal
+from resnet.photos import MAX_TOTAL_BYTES
 from train.dataset import check
 from train.drawn import draw
 from train.edits import Edit
 from train.ingest import Limits, ingest
-from train.unpack import MAX_BYTES
 from train.writing import write_zip
 from ui import run_part
 from ui.components import FileInput
@@ -158,7 +158,7 @@ def _no_data() -> str:
 
 def _ingest(visits: Visits, visit: Visit, path: Path, progress: gr.Progress) -> None:
     """Unpack and look at an upload; the dataset that was here before is gone only when that went well."""
-    limits = Limits(bytes=min(MAX_BYTES, visits.room(visit)))
+    limits = Limits(bytes=min(MAX_TOTAL_BYTES, visits.room(visit)))
     folder = visit.new_folder("data")
     try:
         told_how_far = lambda done, total: progress((done, total), unit="photos")  # noqa: E731

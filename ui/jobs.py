@@ -272,7 +272,7 @@ class Jobs:
         except Interrupted as interrupted:
             return "interrupted", interrupted.refusal
         except Refusal as refusal:
-            return "failed", refusal
+            return "failed", refusal.kept()
         except Exception as error:
             if (full := full_disk(error)) is not None:
                 return "failed", full
