@@ -12,7 +12,7 @@ import shutil
 import zipfile
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -28,7 +28,8 @@ from resnet.config import ResNetConfig, variant_name
 from resnet.errors import Refusal
 from resnet.network import ResNet
 from resnet.preprocess import Preprocess
-from weights import layouts, unpickle
+from weights import contents, layouts, unpickle
+from weights.contents import Contents, Kind
 
 CONFIG, PREPROCESSOR, CLASS_INDICES = "config.json", "preprocessor_config.json", "class_indices.json"
 #: What names photos with a saved folder and nothing else of ours; its source is copied as it is.
@@ -63,7 +64,8 @@ class Source:
 class Checkpoint:
     """A trained ResNet: what to build, its weights in fp32 under torchvision's keys, and how to use it.
 
-    `raw_config` is the `config.json` that it was read from: what we don't know in it survives a write.
+    `raw_config` is the `config.json` that it was read from: what we don't know in it survives a write. `kind` says
+    which weights these are where its file tells, `kinds` which are in it, and `ignored` names what else it holds.
     """
 
     config: ResNetConfig
@@ -76,6 +78,9 @@ class Checkpoint:
     license: str | None = None
     source: Source = field(default_factory=lambda: Source(""))
     raw_config: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    kind: Kind | None = None
+    kinds: tuple[Kind, ...] = ()
+    ignored: tuple[str, ...] = ()
 
     def network(self, share: bool = False) -> ResNet:
         """The network with these weights, in evaluation mode.
@@ -113,6 +118,9 @@ class Checkpoint:
             "architecture": self.architecture,
             "layout": self.layout,
             "parameters": self.config.num_parameters,
+            "weights": self.kind,
+            "weights_in_file": list(self.kinds),
+            "ignored": list(self.ignored),
             "num_classes": len(self.label_names),
             "num_features": self.config.num_features,
             "input_size": self.preprocess.size,
@@ -159,29 +167,33 @@ def read_json(path: Path, name: str) -> dict[str, Any]:
     return data
 
 
-def read_weights(path: Path, name: str, apart: bool = False) -> layouts.State:
-    """A ``.safetensors`` or a pickled state dict -> a state dict with torchvision's keys.
+def read_weights(path: Path, name: str, apart: bool = False, kind: Kind | None = None) -> Contents:
+    """A ``.safetensors`` or a pickled file -> the network's weights in it, with torchvision's keys.
 
     Args:
         path: of the file.
         name: of the checkpoint, for refusals.
         apart: whether a pickle is read by a process of its own, as what a stranger named must be.
+        kind: which of the weights, where there are several: by default the average.
 
     Raises:
         Refusal: if it is damaged, could only be read by running code that is inside of it, or would fill the memory.
     """
-    loaded: object
+    if apart and path.suffix != ".safetensors":
+        return unpickle.read_apart(path, name, kind)
+    return contents.take(_loaded(path, name), name, kind)
+
+
+def _loaded(path: Path, name: str) -> object:
+    """Whatever a file holds."""
     pickled = path.suffix != ".safetensors"
-    if pickled and apart:
-        return layouts.to_torchvision_keys(unpickle.read_apart(path, name), name)
     try:
-        if pickled:
-            unpickle.check_storage(path, name)
-            if unpickle.makes_room(path):
-                raise _pickle(path, name)
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
-        else:
-            loaded = load_file(path)
+        if not pickled:
+            return load_file(path)
+        unpickle.check_storage(path, name)
+        if unpickle.makes_room(path):
+            raise _pickle(path, name)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except Refusal:
         raise
     except MemoryError:
@@ -192,7 +204,6 @@ def read_weights(path: Path, name: str, apart: bool = False) -> layouts.State:
         if pickled and _holds_code(path, error):
             raise _pickle(path, name) from None
         raise _broken(path, name) from None
-    return layouts.to_torchvision_keys(loaded, name)
 
 
 def _pickle(path: Path, name: str) -> Refusal:
@@ -234,7 +245,13 @@ def _unreadable(path: Path, name: str) -> Refusal:
     )  # fmt: skip
 
 
-def read_folder(folder: Path, name: str | None = None, source: Source | None = None, apart: bool = False) -> Checkpoint:
+def read_folder(
+    folder: Path,
+    name: str | None = None,
+    source: Source | None = None,
+    apart: bool = False,
+    kind: Kind | None = None,
+) -> Checkpoint:
     """A folder as the Hub has it (timm's, transformers' or ours, sharded or not) -> Checkpoint.
 
     Args:
@@ -242,6 +259,7 @@ def read_folder(folder: Path, name: str | None = None, source: Source | None = N
         name: for refusals; the folder's by default.
         source: where it came from.
         apart: whether a pickle is read by a process of its own.
+        kind: which of the weights, where there are several: by default the average.
 
     Raises:
         Refusal: if something of it is missing, damaged, or no ResNet.
@@ -260,8 +278,10 @@ def read_folder(folder: Path, name: str | None = None, source: Source | None = N
     described, config = describe_folder(folder, files, name)
     state: layouts.State = {}
     for part in weight_files(files, name, lambda file: read_json(folder / file, name)):
-        state |= read_weights(folder / part, name, apart)
-    return _checkpoint(described, state, name, source or Source(name, path=folder.resolve()), config)
+        found = read_weights(folder / part, name, apart, kind)
+        state |= found.state
+    found = replace(found, state=state)
+    return _checkpoint(described, found, name, source or Source(name, path=folder.resolve()), config)
 
 
 def describe_folder(folder: Path, files: Collection[str], name: str) -> tuple[layouts.Description, dict[str, Any]]:
@@ -308,15 +328,19 @@ def weight_files(files: set[str], name: str, read_index: Any) -> list[str]:
     )  # fmt: skip
 
 
-def read_file(path: Path) -> Checkpoint:
+def read_file(path: Path, kind: Kind | None = None) -> Checkpoint:
     """One ``.pth`` or ``.safetensors`` file, as the tutorial's scripts leave it, with a `class_indices.json` beside it.
+
+    Args:
+        path: of the file.
+        kind: which of the weights, where there are several: by default the average.
 
     Raises:
         Refusal: if it holds no ResNet, or its names don't match its outputs.
     """
     name = path.name
-    state = read_weights(path, name)
-    config = layouts.config_from_shapes(state, name)
+    found = read_weights(path, name, kind=kind)
+    config = layouts.config_from_shapes(found.state, name)
     indices = path.parent / CLASS_INDICES
     try:
         labels = layouts.by_index(read_json(indices, name)) if indices.is_file() else None
@@ -330,15 +354,15 @@ def read_file(path: Path) -> Checkpoint:
     if labels and len(labels) != config.num_classes and config.num_classes == 1000:
         labels = None  # the tutorial keeps `resnet34-pre.pth` (ImageNet) beside the flowers' class_indices.json
     described = layouts.Description("pth", config, Preprocess(), layouts.label_names(name, config, labels))
-    return _checkpoint(described, state, name, Source(str(path), path=path.resolve()), {})
+    return _checkpoint(described, found, name, Source(str(path), path=path.resolve()), {})
 
 
 def _checkpoint(
-    described: layouts.Description, state: layouts.State, name: str, source: Source, raw: Mapping[str, Any]
+    described: layouts.Description, found: Contents, name: str, source: Source, raw: Mapping[str, Any]
 ) -> Checkpoint:
     return Checkpoint(
         described.config,
-        layouts.check_fit(described.config, state, name),
+        layouts.check_fit(described.config, found.state, name),
         described.preprocess,
         described.label_names,
         described.temperature,
@@ -347,6 +371,9 @@ def _checkpoint(
         described.license,
         source,
         raw,
+        found.kind,
+        found.kinds,
+        found.ignored,
     )
 
 

@@ -20,7 +20,6 @@ from resnet.errors import Refusal
 from resnet.naming import MAX_LABEL, class_name, printable
 from resnet.network import ResNet
 from resnet.preprocess import CropMode, Interpolation, Preprocess
-from weights.unpickle import check_views
 
 Layout = Literal["timm", "transformers", "pth"]
 Json = Mapping[str, Any]
@@ -39,12 +38,8 @@ TIMM_FIXED: dict[str, tuple[object, ...]] = {
     "aa_layer": (None, ""), "block_args": ({}, None),
 }  # fmt: skip
 PIL_RESAMPLE: tuple[Interpolation, ...] = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")
-# Where training scripts put the state dict inside of what they save.
-NESTED = ("state_dict", "model", "model_state_dict", "net", "module")
 # transformers' processors for which a single number as `size` means a square; for the others it is the short side.
 SQUARE = ("ViT", "DeiT", "Beit", "EfficientNet")
-# Where they wrap the network: DataParallel, torch.compile, timm's wrapper in transformers.
-PREFIXES = ("module.", "_orig_mod.", "timm_model.", "model.")
 
 
 @dataclass(frozen=True)
@@ -254,7 +249,8 @@ def _share(crop_pct: float) -> float:
     return crop_pct
 
 
-def _from_transformers(key: str) -> str:
+def from_transformers(key: str) -> str:
+    """torchvision's key for one of transformers'; what is none of these stays."""
     key = re.sub(r"^resnet\.", "", key)
     key = re.sub(r"^classifier\.1\.", "fc.", key)
     key = re.sub(r"^embedder\.embedder\.convolution\.", "conv1.", key)
@@ -273,51 +269,6 @@ def _from_transformers(key: str) -> str:
 
 
 # -- state dicts -------------------------------------------------------------------------------------------------------
-
-
-def to_torchvision_keys(loaded: object, name: str) -> State:
-    """Whatever a file held -> a state dict with torchvision's keys, its tensors as they are.
-
-    Unwraps ``state_dict`` and ``model``, takes off ``module.`` and its like, renames transformers' keys.
-
-    Raises:
-        Refusal: if there is no state dict in it.
-    """
-    for _ in range(3):
-        if not isinstance(loaded, Mapping):
-            break
-        tensors = {str(key): value for key, value in loaded.items() if _is_plain(value)}
-        if tensors and len(tensors) == len(loaded):
-            return _clean(tensors)
-        nested = next((loaded[key] for key in NESTED if isinstance(loaded.get(key), Mapping)), None)
-        if nested is None:
-            break
-        loaded = nested
-    raise Refusal(
-        "weights.no_state",
-        "{name} holds no state dict of a network; save `model.state_dict()` and use that file.",
-        name=name,
-    )
-
-
-def _clean(state: State) -> State:
-    for prefix in PREFIXES:
-        if all(key.startswith(prefix) for key in state):
-            state = {key.removeprefix(prefix): value for key, value in state.items()}
-    if any("embedder.embedder." in key for key in state):
-        state = {_from_transformers(key): value for key, value in state.items()}
-    return state
-
-
-def _is_plain(value: object) -> bool:
-    """Whether this is a tensor with its numbers in memory: not sparse, nested, quantized or a mere shape."""
-    return (
-        isinstance(value, Tensor)
-        and value.device.type == "cpu"
-        and not value.is_nested
-        and value.layout == torch.strided
-        and not value.is_quantized
-    )
 
 
 def config_from_shapes(state: State, name: str) -> ResNetConfig:
@@ -389,6 +340,22 @@ def check_fit(config: ResNetConfig, state: State, name: str) -> State:
             "the file is damaged: use another one.", name=name, problems=_some(damaged),
         )  # fmt: skip
     return whole
+
+
+def check_views(state: Mapping[str, Tensor], name: str) -> None:
+    """That each number of a state dict lies in memory by itself; a view can show one of them as billions.
+
+    Raises:
+        Refusal: if there are fewer numbers than the shapes tell.
+    """
+    shown = sum(value.numel() * value.element_size() for value in state.values())
+    storages = {value.untyped_storage().data_ptr(): value.untyped_storage().nbytes() for value in state.values()}
+    if shown > sum(storages.values()):
+        raise Refusal(
+            "weights.views", "The weights of {name} repeat {held:.1f} MB of numbers as {shown:.1f} MB, which no "
+            "trained network does; ask for a safetensors file.",
+            name=name, held=sum(storages.values()) / 1e6, shown=shown / 1e6,
+        )  # fmt: skip
 
 
 def _some(keys: Sequence[str]) -> str:

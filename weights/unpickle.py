@@ -12,16 +12,20 @@ import re
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from pickletools import genops
 from tempfile import TemporaryDirectory
+from typing import cast
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from torch import Tensor
 
 from resnet.errors import Refusal
+from weights import contents
+from weights.contents import Contents, Kind
+from weights.layouts import check_views
 
 ROOT = Path(__file__).resolve().parents[1]
 #: What the process may take beyond what torch takes by itself: its file in three copies, and some room.
@@ -31,21 +35,24 @@ CPU_S, PATIENCE_S = 60, 180
 ROOMY = re.compile(r"(^|[ .])(bytearray|UntypedStorage|TypedStorage|\w*Tensor)$")
 #: Those that torch wrote one after the other before it wrote zips.
 LEGACY_PICKLES = 5
+#: Under which what is not tensors is handed on.
+SAID = "said"
 
 
-def read_apart(path: Path, name: str) -> dict[str, Tensor]:
-    """The state dict in a pickled file, read by another process.
+def read_apart(path: Path, name: str, kind: Kind | None = None) -> Contents:
+    """The weights in a pickled file, read by another process.
 
     Args:
         path: of the file.
         name: of the checkpoint, for refusals.
+        kind: which of the weights, where there are several: by default the average.
 
     Raises:
         Refusal: as `read_weights` does, or if reading takes more memory or time than such a file needs.
     """
     with TemporaryDirectory(prefix="resnet-") as folder:
         out = Path(folder) / "model.safetensors"
-        command = [sys.executable, "-m", "weights.unpickle", str(path.absolute()), name, str(out)]
+        command = [sys.executable, "-m", "weights.unpickle", str(path.absolute()), name, str(out), kind or ""]
         quiet = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
         try:
             done = subprocess.run(
@@ -54,7 +61,9 @@ def read_apart(path: Path, name: str) -> dict[str, Tensor]:
         except subprocess.TimeoutExpired:
             raise _too_much(path, name) from None
         if done.returncode == 0:
-            return load_file(out)
+            with safe_open(out, "pt") as file:
+                said = json.loads(file.metadata()[SAID])
+            return contents.from_json(load_file(out), said)
         try:
             code, sentence, facts = json.loads(done.stdout)
         except ValueError:  # it was ended, or ran out of memory where nothing could be said
@@ -99,22 +108,6 @@ def check_storage(path: Path, name: str) -> None:
         raise _too_much(path, name)
 
 
-def check_views(state: Mapping[str, Tensor], name: str) -> None:
-    """That each number of a state dict lies in memory by itself; a view can show one of them as billions.
-
-    Raises:
-        Refusal: if there are fewer numbers than the shapes tell.
-    """
-    shown = sum(value.numel() * value.element_size() for value in state.values())
-    storages = {value.untyped_storage().data_ptr(): value.untyped_storage().nbytes() for value in state.values()}
-    if shown > sum(storages.values()):
-        raise Refusal(
-            "weights.views", "The weights of {name} repeat {held:.1f} MB of numbers as {shown:.1f} MB, which no "
-            "trained network does; ask for a safetensors file.",
-            name=name, held=sum(storages.values()) / 1e6, shown=shown / 1e6,
-        )  # fmt: skip
-
-
 def _too_much(path: Path, name: str) -> Refusal:
     return Refusal(
         "weights.unpickle", "{file} of {name} takes more memory or time to read than a file of {size:.1f} MB needs, so "
@@ -139,18 +132,21 @@ def _limit(size: int) -> None:
 
 
 def main(argv: list[str]) -> int:
-    """Read FILE of NAME and write OUT; what is refused goes to stdout, as JSON."""
+    """Read FILE of NAME and write OUT, of the weights those of KIND; what is refused goes to stdout, as JSON."""
     from weights.checkpoint import read_weights
 
     path, name, out = Path(argv[0]), argv[1], Path(argv[2])
+    kind = cast("Kind | None", argv[3] or None if len(argv) > 3 else None)
     torch.set_num_threads(1)
     _limit(path.stat().st_size)
     try:
-        check_views(state := read_weights(path, name), name)
+        found = read_weights(path, name, kind=kind)
+        check_views(found.state, name)
     except Refusal as refusal:
         print(json.dumps(refusal.__reduce__()[1]))
         return 2
-    save_file({key: value.contiguous() for key, value in state.items()}, out)
+    said = {SAID: json.dumps(contents.to_json(found))}
+    save_file({key: value.contiguous() for key, value in found.state.items()}, out, said)
     return 0
 
 
