@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 from huggingface_hub import save_torch_state_dict
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -189,7 +189,7 @@ def _loaded(path: Path, name: str) -> object:
     pickled = path.suffix != ".safetensors"
     try:
         if not pickled:
-            return load_file(path)
+            return _with_facts(path)
         unpickle.check_storage(path, name)
         if unpickle.makes_room(path):
             raise _pickle(path, name)
@@ -204,6 +204,13 @@ def _loaded(path: Path, name: str) -> object:
         if pickled and _holds_code(path, error):
             raise _pickle(path, name) from None
         raise _broken(path, name) from None
+
+
+def _with_facts(path: Path) -> dict[str, object]:
+    """The tensors of a ``.safetensors`` file, beside the texts that it says of them."""
+    with safe_open(path, "pt") as file:
+        facts = file.metadata() or {}
+    return {**facts, **load_file(path)}
 
 
 def _pickle(path: Path, name: str) -> Refusal:
@@ -281,6 +288,7 @@ def read_folder(
         found = read_weights(folder / part, name, apart, kind)
         state |= found.state
     found = replace(found, state=state)
+    layouts.refuse_unknown(found.architectures, name)
     return _checkpoint(described, found, name, source or Source(name, path=folder.resolve()), config)
 
 
@@ -340,7 +348,7 @@ def read_file(path: Path, kind: Kind | None = None) -> Checkpoint:
     """
     name = path.name
     found = read_weights(path, name, kind=kind)
-    config = layouts.config_from_shapes(found.state, name)
+    config = config_of(found, name)
     indices = path.parent / CLASS_INDICES
     try:
         labels = layouts.by_index(read_json(indices, name)) if indices.is_file() else None
@@ -355,6 +363,18 @@ def read_file(path: Path, kind: Kind | None = None) -> Checkpoint:
         labels = None  # the tutorial keeps `resnet34-pre.pth` (ImageNet) beside the flowers' class_indices.json
     described = layouts.Description("pth", config, Preprocess(), layouts.label_names(name, config, labels))
     return _checkpoint(described, found, name, Source(str(path), path=path.resolve()), {})
+
+
+def config_of(found: Contents, name: str) -> ResNetConfig:
+    """The architecture of weights without a config: read off their shapes, and the one that their file names, if any.
+
+    Raises:
+        Refusal: if it is no ResNet of ours, or another than the file says.
+    """
+    layouts.refuse_unknown(found.architectures, name)
+    config = layouts.config_from_shapes(found.state, name)
+    layouts.check_stated(found.architectures, found.model_args, config, name)
+    return config
 
 
 def _checkpoint(

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from resnet.errors import Refusal
+from weights import stated
 from weights.layouts import State, from_transformers, shorten
 
 #: Weights as the last step of training left them, or their average over many steps.
@@ -43,12 +44,16 @@ class Contents:
         kind: which weights these are, where the file tells.
         kinds: which there are.
         ignored: names of what else was there.
+        architectures: those that it names, and of each whether it is surely meant as one.
+        model_args: what it says that the network was built with, in timm's words.
     """
 
     state: State = field(repr=False)
     kind: Kind | None = None
     kinds: tuple[Kind, ...] = ()
     ignored: tuple[str, ...] = ()
+    architectures: tuple[tuple[str, bool], ...] = ()
+    model_args: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -102,12 +107,18 @@ def take(loaded: object, name: str, kind: Kind | None = None) -> Contents:
     """
     groups = list(_groups(loaded))
     places = [place for path, tensors in groups for place in _places(path, tensors)]
+    said: dict[str, Any] = {
+        "architectures": stated.architectures(loaded),
+        "model_args": stated.model_args(loaded),
+    }
     if not places:
-        return Contents(_checked(_largest(groups), name))
+        return Contents(_checked(_largest(groups), name), **said)
     chosen = _choose(places, name, kind)
     kinds = tuple(sorted({place.kind for place in places}, reverse=True))
     told = () if kinds == ("raw",) else kinds
-    return Contents(_checked(chosen.state(), name), chosen.kind if told else None, told, _beside(groups, chosen))
+    return Contents(
+        _checked(chosen.state(), name), chosen.kind if told else None, told, _beside(groups, chosen), **said
+    )
 
 
 def to_json(found: Contents) -> dict[str, object]:
@@ -117,8 +128,12 @@ def to_json(found: Contents) -> dict[str, object]:
 
 def from_json(state: State, said: dict[str, Any]) -> Contents:
     """The same again."""
-    named: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in said.items()}
-    return Contents(state, **named)
+    return Contents(state, **{key: _as_tuples(value) for key, value in said.items()})
+
+
+def _as_tuples(value: Any) -> Any:
+    """What JSON made lists of."""
+    return tuple(map(_as_tuples, value)) if isinstance(value, list) else value
 
 
 def part(loaded: object, name: str) -> State:

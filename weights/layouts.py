@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from resnet.classifier import DEFAULT_RULE, NoneOfThese
-from resnet.config import EXPANSION, STAGE_PLANES, VARIANTS, Block, ResNetConfig
+from resnet.config import EXPANSION, STAGE_PLANES, VARIANTS, Block, ResNetConfig, variant_name
 from resnet.errors import Refusal
 from resnet.naming import MAX_LABEL, class_name, printable
 from resnet.network import ResNet
@@ -24,6 +24,8 @@ from resnet.preprocess import CropMode, Interpolation, Preprocess
 Layout = Literal["timm", "transformers", "pth"]
 Json = Mapping[str, Any]
 State = dict[str, Tensor]
+#: Names of architectures as a file gives them, each with whether the text is surely meant as one.
+Architectures = Sequence[tuple[str, bool]]
 
 #: ResNet-200 has 50 blocks; a config beyond these bounds is a mistake or an attack on our memory.
 MAX_BLOCKS, MAX_PARAMETERS, MAX_CLASSES = 500, 600_000_000, 100_000
@@ -37,6 +39,14 @@ TIMM_FIXED: dict[str, tuple[object, ...]] = {
     "channels": ([64, 128, 256, 512],), "act_layer": ("relu", None), "norm_layer": ("batchnorm2d", "batchnorm", None),
     "aa_layer": (None, ""), "block_args": ({}, None),
 }  # fmt: skip
+# What a text that may be anybody's name for anything is taken for an architecture by.
+FAMILIES = re.compile(
+    r"re[sx]ne[sxt]|resnext|vgg|densenet|mobilenet|efficientnet|convnext|inception|alexnet|googlenet|squeezenet|"
+    r"shufflenet|mnasnet|regnet|nfnet|(^|_)vit|swin|deit",
+    re.IGNORECASE,
+)
+# What the class of all of them is called: timm's scripts write it where they were told no name.
+ANY_RESNET = {"resnet", "resnext", "wideresnet"}
 PIL_RESAMPLE: tuple[Interpolation, ...] = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")
 # transformers' processors for which a single number as `size` means a square; for the others it is the short side.
 SQUARE = ("ViT", "DeiT", "Beit", "EfficientNet")
@@ -298,6 +308,68 @@ def config_from_shapes(state: State, name: str) -> ResNetConfig:
         return _bounded(network.with_classes(0 if top is None else int(top.shape[0])), name)
     except (ValueError, ZeroDivisionError, IndexError) as error:
         raise not_a_resnet(name, f"a network that is none ({error})") from error
+
+
+def refuse_unknown(architectures: Architectures, name: str) -> None:
+    """That each architecture which a file names for its weights is one of ours; some others have the same keys.
+
+    Raises:
+        Refusal: naming one that is not.
+    """
+    for said, sure in architectures:
+        if _variant(said) is None and (sure or FAMILIES.search(said)) and _squeezed(said) not in ANY_RESNET:
+            raise Refusal(
+                "weights.stated", "{name} says of itself that it is a {stated}, which can't be built here; choose one "
+                "of {examples}, or if it is one of them, save its `state_dict()` alone.",
+                name=name, stated=said, examples="resnet18, 34, 50, 101, 152, resnext and wide_resnet",
+            )  # fmt: skip
+
+
+def check_stated(architectures: Architectures, args: Json, config: ResNetConfig, name: str) -> None:
+    """That the weights are those of the architectures which their file names.
+
+    Args:
+        architectures: as they are named, each with whether it is surely one.
+        args: timm's arguments, with which each was built.
+        config: what the weights are of.
+        name: of the checkpoint, for refusals.
+
+    Raises:
+        Refusal: if one is not ours, was built with what we have no equal for, or has other weights.
+    """
+    refuse_unknown(architectures, name)
+    found = replace(config.with_classes(1000), stride_in_1x1=False)
+    for said, _ in architectures:
+        variant = _variant(said)
+        if variant is None:
+            continue
+        try:
+            wanted = _apply_model_args(name, said, variant, args)
+        except (ValueError, TypeError) as error:
+            raise not_a_resnet(name, f"a {said} that is none ({error})") from error
+        if wanted != found:
+            raise Refusal(
+                "weights.stated_other", "{name} says of itself that it is a {stated}, but its weights are those of "
+                "another network ({found}); name the file that belongs to it.",
+                name=name, stated=said, found=_in_words(found),
+            )  # fmt: skip
+
+
+def _variant(said: str) -> ResNetConfig | None:
+    """The variant of that name, however it is written; timm's older names tell in front what it was trained on."""
+    squeezed = re.sub(r"^(tv|ssl|swsl|ig)(?=resne)", "", _squeezed(said))
+    return next((config for variant, config in VARIANTS.items() if _squeezed(variant) == squeezed), None)
+
+
+def _squeezed(said: str) -> str:
+    """``torchvision.models.ResNet-50``, ``timm/resnet50.a1_in1k`` -> ``resnet50``."""
+    last = said.lower().split("/")[-1]
+    part = last.split(".")[-1 if last.startswith(("torchvision.", "timm.")) else 0]
+    return re.sub(r"[-_\s]", "", part)
+
+
+def _in_words(config: ResNetConfig) -> str:
+    return variant_name(config) or f"{config.block}, {'-'.join(map(str, config.depths))}"
 
 
 def check_fit(config: ResNetConfig, state: State, name: str) -> State:

@@ -34,7 +34,7 @@ def _prefixed(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     [
         lambda state: state,
         lambda state: collections.OrderedDict(state),
-        lambda state: {"state_dict": state, "epoch": 3, "best_acc1": 91.5, "arch": "resnet18"},
+        lambda state: {"state_dict": state, "epoch": 3, "best_acc1": 91.5, "arch": "resnet"},
         lambda state: {"model": state, "args": {"lr": 0.1, "sizes": [1, 2]}},
         lambda state: {"model": {"state_dict": state}},
         lambda state: _prefixed(state, "module."),
