@@ -371,6 +371,7 @@ def config_of(found: Contents, name: str) -> ResNetConfig:
     Raises:
         Refusal: if it is no ResNet of ours, or another than the file says.
     """
+    layouts.refuse_problem(found.problem, name)
     layouts.refuse_unknown(found.architectures, name)
     config = layouts.config_from_shapes(found.state, name)
     layouts.check_stated(found.architectures, found.model_args, config, name)

@@ -46,6 +46,7 @@ class Contents:
         ignored: names of what else was there.
         architectures: those that it names, and of each whether it is surely meant as one.
         model_args: what it says that the network was built with, in timm's words.
+        problem: what it says that it was trained for, in transformers' words.
     """
 
     state: State = field(repr=False)
@@ -54,6 +55,7 @@ class Contents:
     ignored: tuple[str, ...] = ()
     architectures: tuple[tuple[str, bool], ...] = ()
     model_args: Mapping[str, Any] = field(default_factory=dict)
+    problem: str | None = None
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,7 @@ def take(loaded: object, name: str, kind: Kind | None = None) -> Contents:
     said: dict[str, Any] = {
         "architectures": stated.architectures(loaded),
         "model_args": stated.model_args(loaded),
+        "problem": stated.problem(loaded),
     }
     if not places:
         return Contents(_checked(_largest(groups), name), **said)

@@ -80,6 +80,7 @@ def describe(
         Refusal: if it describes anything but a ResNet of ours; says what it is.
     """
     try:
+        refuse_problem(config.get("problem_type"), name)
         model_type = config.get("model_type")
         if model_type == "resnet":
             return _describe_transformers(name, config, preprocessor or {})
@@ -91,6 +92,20 @@ def describe(
             "weights.config", "The config of {name} can't be understood ({reason}); choose another model.",
             name=name, reason=shorten(str(error)) or type(error).__name__,
         ) from error  # fmt: skip
+
+
+def refuse_problem(problem: object, name: str) -> None:
+    """That a network's answers are shares of one name; those of other trainings are no such shares.
+
+    Raises:
+        Refusal: naming what it was trained for.
+    """
+    if problem not in (None, "single_label_classification"):
+        raise Refusal(
+            "weights.problem", "{name} was trained for {problem}, not to choose one name, so its answers are no "
+            "probabilities that add up to one; choose a model for single_label_classification.",
+            name=name, problem=shorten(str(problem), 60),
+        )  # fmt: skip
 
 
 def not_a_resnet(name: str, what: str) -> Refusal:

@@ -37,6 +37,12 @@ def model_args(loaded: object) -> dict[str, Any]:
     return {key: list(value) if isinstance(value, tuple) else value for key, value in found.items()}
 
 
+def problem(loaded: object) -> str | None:
+    """What transformers' key says that it was trained for."""
+    said = (told.get("problem_type") for told in _told(loaded))
+    return next((one for one in said if isinstance(one, str)), None)
+
+
 def mapping(value: object) -> Mapping[Any, Any] | None:
     """What has names for its values: a dict, or the options of a script."""
     if isinstance(value, argparse.Namespace):

@@ -11,11 +11,16 @@ import pytest
 import timm
 import torch
 import torchvision
+import transformers
 from safetensors.torch import save_file
 from torch import Tensor
 
+from resnet.__main__ import main as resnet_main
 from resnet.config import VARIANTS, ResNetConfig
-from weights import contents
+from tests.pictures import PHOTOS
+from ui.models import Models
+from weights import contents, layouts
+from weights.__main__ import main as weights_main
 from weights.checkpoint import config_of, read_weights
 from weights.load import load
 
@@ -135,3 +140,34 @@ def test_options_of_a_script_are_read_as_a_mapping_is(resnet18: Any) -> None:
     assert contents.take({"model": resnet18, "args": Namespace(model="resnet50_gn")}, "a").architectures == (
         ("resnet50_gn", False),
     )
+
+
+# -- what it was trained for -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("problem", ["multi_label_classification", "regression"])
+def test_a_model_of_another_problem_is_refused_by_name(
+    tmp_path: Path, resnet18: Any, train: Any, refused: Any, problem: str
+) -> None:
+    """transformers itself trains it with a sigmoid for each name, of which several can be true."""
+    arguments = {"layer_type": "basic", "hidden_sizes": [64, 128, 256, 512], "depths": [1, 1, 1, 1], "num_labels": 3}
+    config = transformers.ResNetConfig(**arguments, problem_type=problem)
+    train(transformers.ResNetForImageClassification, config).save_pretrained(tmp_path)
+    assert problem in str(refused("weights.problem", load, str(tmp_path)))
+    saved = json.loads((tmp_path / "config.json").read_text())
+    saved["problem_type"] = "single_label_classification"
+    (tmp_path / "config.json").write_text(json.dumps(saved))
+    load(str(tmp_path))
+    refused("weights.problem", _config, resnet18, {"config": {"problem_type": problem}})
+    refused("weights.problem", layouts.describe, "it", {"architecture": "resnet18", "problem_type": problem})
+
+
+def test_the_page_the_terminal_and_the_trainer_refuse_another_problem(
+    tmp_path: Path, refused: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "resnet", "problem_type": "regression"}))
+    refused("weights.problem", Models(trusted=(str(tmp_path),)).get, str(tmp_path))
+    refused("weights.problem", Models(trusted=(str(tmp_path),)).base, str(tmp_path))
+    assert weights_main(["show", str(tmp_path)]) == 1
+    assert resnet_main(["classify", str(next(PHOTOS.rglob("*.jpg"))), "--model", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.count("was trained for regression") == 2
