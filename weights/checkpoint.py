@@ -10,9 +10,9 @@ import pickletools
 import re
 import shutil
 import zipfile
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -34,9 +34,12 @@ from weights.contents import Contents, Kind
 CONFIG, PREPROCESSOR, CLASS_INDICES = "config.json", "preprocessor_config.json", "class_indices.json"
 #: What names photos with a saved folder and nothing else of ours; its source is copied as it is.
 PREDICT = Path(__file__).with_name("predict.py")
-SAFETENSORS, INDEX, BIN = "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"
+SAFETENSORS, INDEX = "model.safetensors", "model.safetensors.index.json"
+BIN, BIN_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
 #: Larger files don't travel in plain git on the Hub: the shipped checkpoint is sharded at this size.
 SHARD_BYTES = 8_500_000
+#: A network of our largest size in files of 10 MB.
+MAX_SHARDS = 256
 #: What a saved folder may hold of an earlier model.
 OURS = re.compile(rf"model(-\d{{5}}-of-\d{{5}})?\.safetensors(\.index\.json)?|{CLASS_INDICES}|{PREDICT.name}")
 #: A checkpoint's small files are read whole; none of them is ever near this.
@@ -167,7 +170,9 @@ def read_json(path: Path, name: str) -> dict[str, Any]:
     return data
 
 
-def read_weights(path: Path, name: str, apart: bool = False, kind: Kind | None = None) -> Contents:
+def read_weights(
+    path: Path, name: str, apart: bool = False, kind: Kind | None = None, more: Sequence[Path] = ()
+) -> Contents:
     """A ``.safetensors`` or a pickled file -> the network's weights in it, with torchvision's keys.
 
     Args:
@@ -175,13 +180,19 @@ def read_weights(path: Path, name: str, apart: bool = False, kind: Kind | None =
         name: of the checkpoint, for refusals.
         apart: whether a pickle is read by a process of its own, as what a stranger named must be.
         kind: which of the weights, where there are several: by default the average.
+        more: the other files of a checkpoint that is divided into several; only together are their keys understood.
 
     Raises:
         Refusal: if it is damaged, could only be read by running code that is inside of it, or would fill the memory.
     """
     if apart and path.suffix != ".safetensors":
-        return unpickle.read_apart(path, name, kind)
-    return contents.take(_loaded(path, name), name, kind)
+        return unpickle.read_apart(path, name, kind, more)
+    if not more:
+        return contents.take(_loaded(path, name), name, kind)
+    merged: layouts.State = {}
+    for one in (path, *more):
+        merged |= contents.part(_loaded(one, name), name)
+    return contents.take(merged, name, kind)
 
 
 def _loaded(path: Path, name: str) -> object:
@@ -283,11 +294,8 @@ def read_folder(
             name=name,
         )  # fmt: skip
     described, config = describe_folder(folder, files, name)
-    state: layouts.State = {}
-    for part in weight_files(files, name, lambda file: read_json(folder / file, name)):
-        found = read_weights(folder / part, name, apart, kind)
-        state |= found.state
-    found = replace(found, state=state)
+    first, *more = (folder / part for part in weight_files(files, name, lambda file: read_json(folder / file, name)))
+    found = read_weights(first, name, apart, kind, more)
     layouts.refuse_unknown(found.architectures, name)
     return _checkpoint(described, found, name, source or Source(name, path=folder.resolve()), config)
 
@@ -310,7 +318,7 @@ def describe_folder(folder: Path, files: Collection[str], name: str) -> tuple[la
 
 
 def weight_files(files: set[str], name: str, read_index: Any) -> list[str]:
-    """Which of a folder's files hold the weights: safetensors first, then shards, then a pickled state dict.
+    """Which of a folder's files hold the weights: safetensors first, whole or in shards, then pickles.
 
     Raises:
         Refusal: if there are none, or the index names others than are there.
@@ -318,21 +326,33 @@ def weight_files(files: set[str], name: str, read_index: Any) -> list[str]:
     if SAFETENSORS in files:
         return [SAFETENSORS]
     if INDEX in files:
-        named = read_index(INDEX).get("weight_map")
-        shards = sorted({str(shard) for shard in named.values()}) if isinstance(named, dict) else []
-        absent = [shard for shard in shards if shard not in files or not shard.endswith(".safetensors")]
-        if shards and not absent:
-            return shards
-        raise Refusal(
-            "weights.shards", "{name} is incomplete: its index names {missing}, which is not there; fetch "
-            "or copy it again.",
-            name=name, missing=layouts.shorten(", ".join(absent[:3])) or "no file",
-        )  # fmt: skip
+        return _shards(read_index(INDEX), ".safetensors", files, name)
     if BIN in files:
         return [BIN]
+    if BIN_INDEX in files:
+        return _shards(read_index(BIN_INDEX), ".bin", files, name)
     raise Refusal(
         "weights.none", "{name} holds no weights ({wanted}); choose another model.",
         name=name, wanted=f"{SAFETENSORS} or {BIN}",
+    )  # fmt: skip
+
+
+def _shards(index: Mapping[str, Any], suffix: str, files: set[str], name: str) -> list[str]:
+    """The files of an index."""
+    named = index.get("weight_map")
+    shards = sorted({str(shard) for shard in named.values()}) if isinstance(named, dict) else []
+    absent = [shard for shard in shards if shard not in files or not shard.endswith(suffix)]
+    if len(shards) > MAX_SHARDS:
+        raise Refusal(
+            "weights.many_shards", "{name} is divided into {count} files, and {limit} are the most; save it in fewer.",
+            name=name, count=f"{len(shards):,}", limit=MAX_SHARDS,
+        )  # fmt: skip
+    if shards and not absent:
+        return shards
+    raise Refusal(
+        "weights.shards", "{name} is incomplete: its index names {missing}, which is not there; fetch "
+        "or copy it again.",
+        name=name, missing=layouts.shorten(", ".join(absent[:3])) or "no file",
     )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ import re
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from pickletools import genops
 from tempfile import TemporaryDirectory
@@ -39,13 +39,14 @@ LEGACY_PICKLES = 5
 SAID = "said"
 
 
-def read_apart(path: Path, name: str, kind: Kind | None = None) -> Contents:
+def read_apart(path: Path, name: str, kind: Kind | None = None, more: Sequence[Path] = ()) -> Contents:
     """The weights in a pickled file, read by another process.
 
     Args:
         path: of the file.
         name: of the checkpoint, for refusals.
         kind: which of the weights, where there are several: by default the average.
+        more: the other files of a checkpoint that is divided into several.
 
     Raises:
         Refusal: as `read_weights` does, or if reading takes more memory or time than such a file needs.
@@ -53,6 +54,7 @@ def read_apart(path: Path, name: str, kind: Kind | None = None) -> Contents:
     with TemporaryDirectory(prefix="resnet-") as folder:
         out = Path(folder) / "model.safetensors"
         command = [sys.executable, "-m", "weights.unpickle", str(path.absolute()), name, str(out), kind or ""]
+        command += [str(one.absolute()) for one in more]
         quiet = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
         try:
             done = subprocess.run(
@@ -132,15 +134,15 @@ def _limit(size: int) -> None:
 
 
 def main(argv: list[str]) -> int:
-    """Read FILE of NAME and write OUT, of the weights those of KIND; what is refused goes to stdout, as JSON."""
+    """Read FILE of NAME, with more FILES, and write OUT: of the weights those of KIND. A refusal goes to stdout."""
     from weights.checkpoint import read_weights
 
     path, name, out = Path(argv[0]), argv[1], Path(argv[2])
-    kind = cast("Kind | None", argv[3] or None if len(argv) > 3 else None)
+    kind, more = cast("Kind | None", "".join(argv[3:4]) or None), [Path(one) for one in argv[4:]]
     torch.set_num_threads(1)
-    _limit(path.stat().st_size)
+    _limit(sum(one.stat().st_size for one in (path, *more)))
     try:
-        found = read_weights(path, name, kind=kind)
+        found = read_weights(path, name, kind=kind, more=more)
         check_views(found.state, name)
     except Refusal as refusal:
         print(json.dumps(refusal.__reduce__()[1]))
