@@ -17,7 +17,7 @@ from torch import Tensor
 
 from resnet.errors import Refusal
 from weights import stated
-from weights.layouts import State, from_transformers, shorten
+from weights.layouts import State, from_transformers, not_a_resnet, shorten
 
 #: Weights as the last step of training left them, or their average over many steps.
 Kind = Literal["raw", "ema"]
@@ -29,6 +29,17 @@ HF_FIRST, HF_STEM = "encoder.stages.0.layers.0.layer.0.convolution.weight", "emb
 AVERAGE = re.compile(r"(^|_)(ema|swa|avg|averaged?)(_|$)", re.IGNORECASE)
 # What torch's own `AveragedModel` counts in, beside its `module.`.
 COUNTER = "n_averaged"
+# What a script may keep beside or inside of its network and no photo ever meets: losses, counters, metrics, the queue
+# of MoCo, the counts of a profiler.
+UNSEEN = re.compile(
+    r"criteri(on|a)|loss(es)?|loss_\w+|\w+_loss|n_averaged|num_updates|decay|(global_)?step|epoch|iteration|queue(_\w+)?|"
+    r"(train|val|valid|validation|test)_\w+|metrics?|acc|accuracy|auroc|confmat|class_weights?|pos_weight|"
+    r"total_(ops|params)"
+)
+# The network of MoCo that learns, whose outputs are no classes; and the average of it that only fills the queue.
+LEARNING, FILLING = "encoder_q", "encoder_k"
+# What may stand between a network and its names, where a script saves it by itself.
+HEAD = re.compile(r"(^|_)(head|heads|classifier|fc|linear|cls|neck|decoder|probe)(_|$)")
 # Mappings in mappings beyond this depth, and keys beyond this length, are no script's.
 MAX_DEPTH, MAX_KEY = 6, 200
 #: As many names of what was left are kept.
@@ -62,13 +73,15 @@ class Contents:
 class _Place:
     """Where the weights of one network stand: in a mapping at `path` of a file, behind a prefix.
 
-    `theirs` says that the keys are transformers', which puts its head beside the network's own `resnet.`.
+    `theirs` says that the keys are transformers', which puts its head beside the network's own `resnet.`; `inner` are
+    the prefixes of other networks whose keys begin with this prefix.
     """
 
     path: tuple[str, ...]
     prefix: str
     tensors: Mapping[str, Tensor] = field(repr=False)
     theirs: bool = False
+    inner: tuple[str, ...] = ()
 
     @property
     def root(self) -> str:
@@ -80,9 +93,8 @@ class _Place:
 
     @property
     def kind(self) -> Kind:
-        parts = (*self.path, *self.prefix.split("."))
         counted = self.prefix.endswith("module.") and self.prefix.removesuffix("module.") + COUNTER in self.tensors
-        return "ema" if counted or any(map(AVERAGE.search, parts)) else "raw"
+        return "ema" if counted or any(map(AVERAGE.search, self.parts)) else "raw"
 
     @property
     def numbers(self) -> object:
@@ -90,10 +102,22 @@ class _Place:
         one = self.tensors[self.prefix + (HF_FIRST if self.theirs else FIRST)]
         return (one.data_ptr(), one.shape, one.stride()) if _is_plain(one) else id(one)
 
+    @property
+    def parts(self) -> list[str]:
+        return [*self.path, *self.prefix.strip(".").split(".")]
+
     def state(self) -> State:
-        """What stands behind the prefix, without it."""
-        found = {key[len(self.root) :]: value for key, value in self.tensors.items() if key.startswith(self.root)}
-        return {from_transformers(key): value for key, value in found.items()} if self.theirs else found
+        """What stands behind the prefix, without it, as far as a photo meets it."""
+        found = {key[len(self.root) :]: value for key, value in self.tensors.items() if self.holds(key)}
+        if self.theirs:
+            found = {from_transformers(key): value for key, value in found.items()}
+        if LEARNING in self.parts:
+            found = {key: value for key, value in found.items() if not key.startswith("fc.")}
+        return found
+
+    def holds(self, key: str) -> bool:
+        """Whether a key is one of this network's."""
+        return key.startswith(self.root) and not key.startswith(self.inner) and not _is_unseen(key[len(self.root) :])
 
 
 def take(loaded: object, name: str, kind: Kind | None = None) -> Contents:
@@ -119,9 +143,10 @@ def take(loaded: object, name: str, kind: Kind | None = None) -> Contents:
     chosen = _choose(places, name, kind)
     kinds = tuple(sorted({place.kind for place in places}, reverse=True))
     told = () if kinds == ("raw",) else kinds
-    return Contents(
-        _checked(chosen.state(), name), chosen.kind if told else None, told, _beside(groups, chosen), **said
-    )
+    state = _with_plain_head(_checked(chosen.state(), name), name)
+    if any(key.startswith("fc.") for key in state):
+        _refuse_more(groups, places, chosen, name)
+    return Contents(state, chosen.kind if told else None, told, _beside(groups, places, chosen), **said)
 
 
 def to_json(found: Contents) -> dict[str, object]:
@@ -169,15 +194,26 @@ def _places(path: tuple[str, ...], tensors: State) -> list[_Place]:
     found = []
     for first, stem, theirs in ((FIRST, STEM, False), (HF_FIRST, HF_STEM, True)):
         prefixes = [key.removesuffix(first) for key in tensors if key.endswith(first)]
-        found += [
-            _Place(path, one, tensors, theirs)
-            for one in prefixes
-            if one + stem in tensors and (not one or one.endswith("."))
-        ]
-    return found
+        found += [(one, theirs) for one in prefixes if one + stem in tensors and (not one or one.endswith("."))]
+    return [
+        _Place(
+            path,
+            prefix,
+            tensors,
+            theirs,
+            tuple(other for other, _ in found if other != prefix and other.startswith(prefix)),
+        )
+        for prefix, theirs in found
+    ]
 
 
 def _choose(places: Sequence[_Place], name: str, kind: Kind | None) -> _Place:
+    learning = {(place.path, place.prefix) for place in places}
+    places = [
+        one
+        for one in places
+        if (one.path, one.prefix.replace(FILLING, LEARNING)) not in learning or (FILLING not in one.parts)
+    ]
     averages = [place for place in places if place.kind == "ema"]
     raw = [place for place in places if place.kind == "raw"]
     wanted = {"ema": averages, "raw": raw, None: averages or raw}[kind]
@@ -202,17 +238,73 @@ def _choose(places: Sequence[_Place], name: str, kind: Kind | None) -> _Place:
     return different[0]
 
 
-def _beside(groups: Sequence[tuple[tuple[str, ...], State]], chosen: _Place) -> tuple[str, ...]:
-    """Names of what stands beside the weights that were chosen."""
+def _with_plain_head(state: State, name: str) -> State:
+    """The same with the one linear layer of a head in a `Sequential` (`fc.1`, behind a dropout) as the head."""
+    head = [key for key in state if key.startswith("fc.")]
+    if not head or "fc.weight" in head:
+        return state
+    weights = [key for key in head if key.endswith(".weight")]
+    layer = weights[0].removesuffix("weight") if weights else ""
+    if len(weights) != 1 or not set(head) <= {f"{layer}weight", f"{layer}bias"}:
+        layers = ", ".join(dict.fromkeys(key.rpartition(".")[0] for key in head[:8]))
+        raise not_a_resnet(name, f"a ResNet whose head is more than one linear layer ({layers})")
+    return {f"fc.{key.removeprefix(layer)}" if key in head else key: value for key, value in state.items()}
+
+
+def _refuse_more(
+    groups: Sequence[tuple[tuple[str, ...], State]], places: Sequence[_Place], chosen: _Place, name: str
+) -> None:
+    """That nothing else may come behind the head that was found: it would name photos, and not what stands in here.
+
+    Raises:
+        Refusal: if there is something.
+    """
+    for path, tensors in groups:
+        others = [place.root for place in places if place.path == path]
+        left = [key for key in tensors if not key.startswith(tuple(others)) and not _is_unseen(key)]
+        if path != chosen.path:
+            left = [key for key in left if HEAD.search(path[-1] if path else _first(key))]
+        if left and (path == chosen.path or not others):
+            raise Refusal(
+                "weights.more", "{name} holds more than a ResNet with its head ({more}), which may be what names "
+                "photos in its place; save the `state_dict()` of a plain ResNet.",
+                name=name, more=shorten(", ".join(dict.fromkeys(".".join((*path, _first(key))) for key in left)), 120),
+            )  # fmt: skip
+
+
+def _beside(
+    groups: Sequence[tuple[tuple[str, ...], State]], places: Sequence[_Place], chosen: _Place
+) -> tuple[str, ...]:
+    """Names of what stands beside the weights that were chosen, the other networks' among them."""
     names: dict[str, None] = {}
     for path, tensors in groups:
+        others = [place for place in places if place.path == path and place is not chosen]
         if path == chosen.path:
-            names |= dict.fromkeys(_first(key) for key in tensors if not key.startswith(chosen.root))
+            left = [key for key in tensors if not chosen.holds(key)]
+            names |= dict.fromkeys(
+                _called(key[len(chosen.root) * key.startswith(chosen.root) :], others) for key in left
+            )
         elif path[:1] != chosen.path[:1] and path:
             names[path[0]] = None
         else:
-            names |= dict.fromkeys([".".join(path)] if path else map(_first, tensors))
+            names |= dict.fromkeys([".".join(path)] if path else (_called(key, others) for key in tensors))
+    if LEARNING in chosen.parts and any(key.startswith(f"{chosen.root}fc.") for key in chosen.tensors):
+        names["fc"] = None
     return tuple(shorten(one, 80) for one in list(names)[:MAX_NAMES])
+
+
+def _called(key: str, others: Sequence[_Place]) -> str:
+    """What to call the part that a key is of: another network, a module, or a count that each module has."""
+    network = next((place.name for place in others if place.holds(key)), None)
+    return network or (_last(key) if UNSEEN.fullmatch(_last(key)) else _first(key))
+
+
+def _is_unseen(key: str) -> bool:
+    return bool(UNSEEN.fullmatch(_first(key)) or UNSEEN.fullmatch(_last(key)))
+
+
+def _last(key: str) -> str:
+    return key.rpartition(".")[2]
 
 
 def _first(key: str) -> str:

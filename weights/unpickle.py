@@ -6,9 +6,11 @@ compute for hours. On a page, whose models strangers name, that must be nobody's
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import re
+import struct
 import subprocess
 import sys
 import zipfile
@@ -37,6 +39,46 @@ ROOMY = re.compile(r"(^|[ .])(bytearray|UntypedStorage|TypedStorage|\w*Tensor)$"
 LEGACY_PICKLES = 5
 #: Under which what is not tensors is handed on.
 SAID = "said"
+
+#: How numpy writes the kinds of its numbers, and how Python reads them.
+NUMBERS = {
+    "f2": "e", "f4": "f", "f8": "d", "i1": "b", "i2": "h", "i4": "i", "i8": "q", "u1": "B", "u2": "H", "u4": "I",
+    "u8": "Q", "b1": "?",
+}  # fmt: skip
+
+
+class _NumberKind:
+    """What a pickle of numpy's `dtype` becomes: its name and the order of its bytes.
+
+    numpy's own would let a pickle say how its memory is to be taken.
+    """
+
+    def __init__(self, code: object = "", *_: object) -> None:
+        self.code, self.order = code, "<"
+
+    def __setstate__(self, state: object) -> None:
+        self.order = ">" if isinstance(state, tuple) and state[1:2] == (">",) else "<"
+
+
+def _number(kind: object, data: object = None) -> object:
+    """What a pickle of a numpy scalar becomes: a number of Python's, or None where it is none."""
+    if not isinstance(kind, _NumberKind) or not isinstance(data, bytes) or not isinstance(kind.code, str):
+        return None
+    layout = kind.order + NUMBERS.get(kind.code, "x")
+    return struct.unpack(layout, data)[0] if kind.code in NUMBERS and len(data) == struct.calcsize(layout) else None
+
+
+# Training scripts save their options and what they measured beside the tensors. Of all that torch does not read by
+# itself these names alone are, and numpy's by functions of ours. For good and not by `safe_globals`: when that ends in
+# one thread, it would end for another that is still reading.
+torch.serialization.add_safe_globals(
+    [
+        argparse.Namespace,
+        (_NumberKind, "numpy.dtype"),
+        (_number, "numpy.core.multiarray.scalar"),
+        (_number, "numpy._core.multiarray.scalar"),
+    ]
+)
 
 
 def read_apart(path: Path, name: str, kind: Kind | None = None, more: Sequence[Path] = ()) -> Contents:

@@ -54,11 +54,12 @@ def _prefixed(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
         lambda raw, mean: {"state_dict": raw, "ema_state_dict": _prefixed(mean.module.state_dict(), "module.")},
         lambda raw, mean: {"state_dict": _prefixed(raw, "net.") | _prefixed(mean.module.state_dict(), "ema.module.")},
         lambda raw, mean: {"state_dict": _prefixed(raw, "model.") | _prefixed(mean.state_dict(), "ema_model.")},
+        lambda raw, mean: {**raw, **_prefixed(mean.module.state_dict(), "ema.")},
         lambda raw, mean: {"params": raw, "params_ema": mean.module.state_dict()},
         lambda raw, mean: {"raw": raw, "swa": mean.state_dict()},
         lambda raw, mean: {"net": raw, "mean": mean.state_dict()},  # known by its counter alone
     ],
-    ids=range(11),
+    ids=range(12),
 )  # fmt: skip
 def test_the_average_is_taken_and_said_and_either_can_be_chosen(
     tmp_path: Path,
@@ -78,6 +79,7 @@ def test_the_average_is_taken_and_said_and_either_can_be_chosen(
         facts = checkpoint.facts()
         assert facts["weights"] == (kind or "ema")
         assert facts["weights_in_file"] == ["raw", "ema"]
+        assert len(facts["ignored"]) <= 2, "the others' place, and a counter"
         json.dumps(facts)
 
 
