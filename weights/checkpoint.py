@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import json
 import os
@@ -154,7 +155,7 @@ def read_json(path: Path, name: str) -> dict[str, Any]:
     try:
         if path.stat().st_size > MAX_JSON_BYTES:
             raise ValueError("too large")
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(_decoded(path.read_bytes()))
         json.dumps(data, ensure_ascii=False).encode()  # half of a surrogate pair is JSON, but no text
     except (ValueError, RecursionError, IsADirectoryError):
         data = None
@@ -168,6 +169,23 @@ def read_json(path: Path, name: str) -> dict[str, Any]:
             name=name,
         )
     return data
+
+
+def _decoded(data: bytes) -> str:
+    """Text as Windows may write it too: with a mark in front, or in Chinese with GBK.
+
+    Raises:
+        ValueError: if it is neither; other old encodings pass for GBK, and make rare characters of their own.
+    """
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16")
+    with suppress(UnicodeDecodeError):
+        return data.decode("utf-8-sig")
+    text = data.decode("gbk")
+    chinese = re.sub(r"[\x00-\x7f]", "", text)
+    if len(chinese.encode("gb2312", "ignore")) < 0.9 * len(chinese.encode("gbk")):
+        raise ValueError("no Chinese")
+    return text
 
 
 def read_weights(
@@ -369,20 +387,24 @@ def read_file(path: Path, kind: Kind | None = None) -> Checkpoint:
     name = path.name
     found = read_weights(path, name, kind=kind)
     config = config_of(found, name)
+    labels = found.labels or _labels_beside(path, name, config)
+    described = layouts.Description("pth", config, Preprocess(), layouts.label_names(name, config, labels))
+    return _checkpoint(described, found, name, Source(str(path), path=path.resolve()), {})
+
+
+def _labels_beside(path: Path, name: str, config: ResNetConfig) -> Sequence[str] | None:
+    """The names in the `class_indices.json` of a file's folder."""
     indices = path.parent / CLASS_INDICES
     try:
         labels = layouts.by_index(read_json(indices, name)) if indices.is_file() else None
     except ValueError as error:
         raise Refusal(
-            "weights.config",
-            "The config of {name} can't be understood ({reason}); choose another model.",
-            name=name,
-            reason=str(error),
-        ) from None
+            "weights.config", "The config of {name} can't be understood ({reason}); choose another model.",
+            name=name, reason=str(error),
+        ) from None  # fmt: skip
     if labels and len(labels) != config.num_classes and config.num_classes == 1000:
-        labels = None  # the tutorial keeps `resnet34-pre.pth` (ImageNet) beside the flowers' class_indices.json
-    described = layouts.Description("pth", config, Preprocess(), layouts.label_names(name, config, labels))
-    return _checkpoint(described, found, name, Source(str(path), path=path.resolve()), {})
+        return None  # the tutorial keeps `resnet34-pre.pth` (ImageNet) beside the flowers' class_indices.json
+    return labels
 
 
 def config_of(found: Contents, name: str) -> ResNetConfig:

@@ -58,6 +58,7 @@ class Contents:
         architectures: those that it names, and of each whether it is surely meant as one.
         model_args: what it says that the network was built with, in timm's words.
         problem: what it says that it was trained for, in transformers' words.
+        labels: the names of its classes.
     """
 
     state: State = field(repr=False)
@@ -67,6 +68,7 @@ class Contents:
     architectures: tuple[tuple[str, bool], ...] = ()
     model_args: Mapping[str, Any] = field(default_factory=dict)
     problem: str | None = None
+    labels: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,7 @@ def take(loaded: object, name: str, kind: Kind | None = None) -> Contents:
         "architectures": stated.architectures(loaded),
         "model_args": stated.model_args(loaded),
         "problem": stated.problem(loaded),
+        "labels": stated.labels(loaded),
     }
     if not places:
         return Contents(_checked(_largest(groups), name), **said)

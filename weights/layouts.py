@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, cast, get_args
 
@@ -491,18 +491,32 @@ def license_text(value: object) -> str | None:
     return shorten(", ".join(filter(None, texts))) or None
 
 
-def by_index(mapping: Json | None) -> list[str] | None:
-    """``{"0": "daisy", "1": …}`` -> names in order.
+def by_index(mapping: Mapping[Any, Any] | None) -> list[str] | None:
+    """``{"0": "daisy", "1": …}``, or turned round, ``{"daisy": 0, …}`` as image folders have it -> names in order.
 
     Raises:
         ValueError: if the indices are not 0, 1, 2 …
     """
     if not mapping:
         return None
-    names = {int(index): str(label) for index, label in mapping.items()}
+    pairs = [(label, index) for index, label in mapping.items()]
+    if _are_indices(mapping.values()) or not any(map(_is_number, mapping)):
+        pairs = list(mapping.items())
+    if not all(_is_number(index) for _, index in pairs):
+        raise ValueError("class indices must be 0, 1, 2 …")
+    names = {int(index): str(label) for label, index in pairs}
     if sorted(names) != list(range(len(mapping))):
         raise ValueError("class indices must be 0, 1, 2 …")
     return [names[index] for index in range(len(names))]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | str) and not isinstance(value, bool) and str(value)[:20].isdecimal()
+
+
+def _are_indices(values: Collection[object]) -> bool:
+    """Whether these are the numbers 0, 1, 2 … themselves; of names that are numbers a file makes texts."""
+    return all(type(value) is int for value in values) and set(values) == set(range(len(values)))
 
 
 def shorten(text: str, limit: int = 200) -> str:

@@ -98,7 +98,7 @@ def test_names_that_do_not_match_the_file_are_refused(tmp_path: Path, state: Any
     torch.save(state, tmp_path / "resNet34.pth")
     (tmp_path / "class_indices.json").write_text(json.dumps({"0": "a", "1": "b"}))
     assert "2 class names for 5 outputs" in str(refused("weights.labels", load, str(tmp_path / "resNet34.pth")))
-    (tmp_path / "class_indices.json").write_text(json.dumps({"daisy": 0}))
+    (tmp_path / "class_indices.json").write_text(json.dumps({"daisy": 1}))
     refused("weights.config", load, str(tmp_path / "resNet34.pth"))
     (tmp_path / "class_indices.json").write_text("daisy, dandelion")
     refused("weights.json", load, str(tmp_path / "resNet34.pth"))
