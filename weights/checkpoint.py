@@ -29,7 +29,7 @@ from resnet.config import ResNetConfig, variant_name
 from resnet.errors import Refusal
 from resnet.network import ResNet
 from resnet.preprocess import Preprocess
-from weights import contents, layouts, unpickle
+from weights import contents, formats, layouts, unpickle
 from weights.contents import Contents, Kind
 
 CONFIG, PREPROCESSOR, CLASS_INDICES = "config.json", "preprocessor_config.json", "class_indices.json"
@@ -180,7 +180,7 @@ def _decoded(data: bytes) -> str:
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return data.decode("utf-16")
     with suppress(UnicodeDecodeError):
-        return data.decode("utf-8-sig")
+        return data.removeprefix(codecs.BOM_UTF8).decode()
     text = data.decode("gbk")
     chinese = re.sub(r"[\x00-\x7f]", "", text)
     if len(chinese.encode("gb2312", "ignore")) < 0.9 * len(chinese.encode("gbk")):
@@ -217,6 +217,7 @@ def _loaded(path: Path, name: str) -> object:
     """Whatever a file holds."""
     pickled = path.suffix != ".safetensors"
     try:
+        formats.refuse_other(path, _owner(path, name))
         if not pickled:
             return _with_facts(path)
         unpickle.check_storage(path, name)
@@ -253,7 +254,7 @@ def _pickle(path: Path, name: str) -> Refusal:
 def _holds_code(path: Path, error: Exception) -> bool:
     """Whether torch refused a file for the functions and classes in it, rather than for damage."""
     if zipfile.is_zipfile(path):
-        return isinstance(error, pickle.UnpicklingError) or "TorchScript" in str(error)
+        return isinstance(error, pickle.UnpicklingError)
     try:
         with path.open("rb") as file:  # reading its instructions runs none of them
             instructions = {opcode.name for opcode, _, _ in pickletools.genops(file)}
@@ -349,6 +350,8 @@ def weight_files(files: set[str], name: str, read_index: Any) -> list[str]:
         return [BIN]
     if BIN_INDEX in files:
         return _shards(read_index(BIN_INDEX), ".bin", files, name)
+    if others := formats.of_others(files):
+        raise formats.other(others[0], name)
     raise Refusal(
         "weights.none", "{name} holds no weights ({wanted}); choose another model.",
         name=name, wanted=f"{SAFETENSORS} or {BIN}",

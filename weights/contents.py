@@ -24,6 +24,7 @@ Kind = Literal["raw", "ema"]
 
 # The first convolution of the first block, and the one before it: in torchvision's keys and in transformers'.
 FIRST, STEM = "layer1.0.conv1.weight", "conv1.weight"
+DEEP_STEM = "conv1.0.weight"  # of other kinds of ResNet, which are refused as such
 HF_FIRST, HF_STEM = "encoder.stages.0.layers.0.layer.0.convolution.weight", "embedder.embedder.convolution.weight"
 # Names that are given to averages: `state_dict_ema` (timm), `model_ema` (torchvision), `ema`, `swa_model` …
 AVERAGE = re.compile(r"(^|_)(ema|swa|avg|averaged?)(_|$)", re.IGNORECASE)
@@ -195,7 +196,7 @@ def _groups(loaded: object) -> Iterator[tuple[tuple[str, ...], State]]:
 def _places(path: tuple[str, ...], tensors: State) -> list[_Place]:
     """Where in a mapping the weights of a ResNet stand."""
     found = []
-    for first, stem, theirs in ((FIRST, STEM, False), (HF_FIRST, HF_STEM, True)):
+    for first, stem, theirs in ((FIRST, STEM, False), (FIRST, DEEP_STEM, False), (HF_FIRST, HF_STEM, True)):
         prefixes = [key.removesuffix(first) for key in tensors if key.endswith(first)]
         found += [(one, theirs) for one in prefixes if one + stem in tensors and (not one or one.endswith("."))]
     return [

@@ -45,6 +45,8 @@ FAMILIES = re.compile(
     r"shufflenet|mnasnet|regnet|nfnet|(^|_)vit|swin|deit",
     re.IGNORECASE,
 )
+# Parts of a block that weigh its channels or places: squeeze-and-excitation, ECA, CBAM and others.
+ATTENTION = re.compile(r"layer\d\.\d+\.(se|se_module|eca|ca|sa|cbam|att|attn|attention)\.")
 # What the class of all of them is called: timm's scripts write it where they were told no name.
 ANY_RESNET = {"resnet", "resnext", "wideresnet"}
 PIL_RESAMPLE: tuple[Interpolation, ...] = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")
@@ -304,6 +306,8 @@ def config_from_shapes(state: State, name: str) -> ResNetConfig:
     Raises:
         Refusal: if the keys are not those of a ResNet.
     """
+    if kind := _of_another_kind(state):
+        raise not_a_resnet(name, kind)
     depths = []
     for stage in (1, 2, 3, 4):
         blocks = {match[1] for key in state if (match := re.match(rf"layer{stage}\.(\d+)\.", key))}
@@ -323,6 +327,30 @@ def config_from_shapes(state: State, name: str) -> ResNetConfig:
         return _bounded(network.with_classes(0 if top is None else int(top.shape[0])), name)
     except (ValueError, ZeroDivisionError, IndexError) as error:
         raise not_a_resnet(name, f"a network that is none ({error})") from error
+
+
+def _of_another_kind(state: State) -> str | None:
+    """Which kind of ResNet it is that can't be built here, as far as its keys and shapes tell."""
+    if "layer1.0.conv1.weight" not in state:
+        return None
+    stem = state.get("conv1.weight")
+    if stem is None and "conv1.0.weight" in state:
+        return "a ResNet with a stem of several convolutions (conv1.0.weight …)"
+    if attention := next((key for key in state if ATTENTION.match(key)), None):
+        squeeze = re.search(r"\.se(_module)?\.fc|\.se_module\.|\.se\.\d", attention)
+        return f"a ResNet with {'squeeze-and-excitation' if squeeze else 'attention'} ({shorten(attention, 60)})"
+    if "bn1.weight" in state and "bn1.running_mean" not in state:
+        return "a ResNet with GroupNorm or another norm that keeps no statistics (no bn1.running_mean)"
+    if stem is None or stem.ndim != 4 or tuple(stem.shape) == (64, 3, 7, 7):
+        return None
+    shape = f"(conv1.weight is {_shape(stem)})"
+    if stem.shape[1] == 1:
+        return f"a ResNet for images of one channel {shape}"
+    if stem.shape[1] != 3:
+        return f"a ResNet for images of {stem.shape[1]} channels {shape}"
+    if tuple(stem.shape[2:]) == (3, 3):
+        return f"a ResNet with a 3x3 stem, as for images of 32 pixels {shape}"
+    return f"a ResNet with another stem {shape}"
 
 
 def refuse_unknown(architectures: Architectures, name: str) -> None:
