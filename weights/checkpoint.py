@@ -223,6 +223,8 @@ def _loaded(path: Path, name: str) -> object:
         unpickle.check_storage(path, name)
         if unpickle.makes_room(path):
             raise _pickle(path, name)
+        if formats.is_torn(path):
+            raise _broken(path, name)
         return torch.load(path, map_location="cpu", weights_only=True)
     except Refusal:
         raise

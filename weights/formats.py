@@ -75,6 +75,23 @@ def of_others(files: set[str]) -> list[str]:
     return sorted(file for file in files if Path(file).suffix.lower() in SUFFIXES)
 
 
+def is_torn(path: Path) -> bool:
+    """Whether a zipped file's numbers are others than were written, by the sums that it keeps of them."""
+    if not zipfile.is_zipfile(path):
+        return False
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for entry in archive.infolist():
+                if not entry.CRC:  # torch can be told to save without
+                    continue
+                with archive.open(entry) as file:
+                    while file.read(1 << 20):
+                        pass
+    except (zipfile.BadZipFile, OSError, ValueError, EOFError, NotImplementedError, RuntimeError):
+        return True
+    return False
+
+
 def _entries(path: Path) -> list[str]:
     try:
         with zipfile.ZipFile(path) as archive:

@@ -109,3 +109,38 @@ def test_a_folder_with_another_librarys_weights_alone_says_so(tmp_path: Path, re
     (tmp_path / "config.json").write_text(json.dumps({"architecture": "resnet18", "num_classes": 3}))
     (tmp_path / file).touch()
     assert file in str(refused("weights.format", load, str(tmp_path)))
+
+
+# -- torn, or no numbers -----------------------------------------------------------------------------------------------
+
+
+def test_numbers_that_changed_on_the_way_are_noticed(tmp_path: Path, state: Any, refused: Any) -> None:
+    """A zip keeps sums of what is in it, which torch itself does not look at."""
+    path = tmp_path / "a.pth"
+    torch.save(state, path)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    torch.load(path, weights_only=True)  # it takes the wrong number
+    refused("weights.broken", load, str(path))
+
+
+def test_a_file_that_was_saved_without_sums_is_read(
+    tmp_path: Path, state: Any, logits: Tensor, same_logits: Any
+) -> None:
+    before = torch.serialization.get_crc32_options()
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save(state, tmp_path / "a.pth")
+    finally:
+        torch.serialization.set_crc32_options(before)
+    same_logits(load(str(tmp_path / "a.pth")), logits)
+
+
+def test_an_average_that_went_astray_is_told_and_the_raw_weights_still_load(
+    tmp_path: Path, state: Any, logits: Tensor, same_logits: Any, refused: Any
+) -> None:
+    astray = {**state, "fc.bias": torch.full((5,), torch.nan)}
+    torch.save({"model": state, "model_ema": astray}, tmp_path / "a.pth")
+    assert "fc.bias" in str(refused("weights.no_number", load, str(tmp_path / "a.pth")))
+    same_logits(load(str(tmp_path / "a.pth"), kind="raw"), logits)
