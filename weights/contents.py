@@ -96,7 +96,8 @@ class _Place:
 
     @property
     def kind(self) -> Kind:
-        counted = self.prefix.endswith("module.") and self.prefix.removesuffix("module.") + COUNTER in self.tensors
+        steps = [self.prefix[: match.start()] for match in re.finditer(r"(?<![^.])module\.", self.prefix)]
+        counted = any(step + COUNTER in self.tensors for step in steps)
         return "ema" if counted or any(map(AVERAGE.search, self.parts)) else "raw"
 
     @property

@@ -73,7 +73,7 @@ def _number(kind: object, data: object = None) -> object:
 # one thread, it would end for another that is still reading.
 torch.serialization.add_safe_globals(
     [
-        argparse.Namespace,
+        (argparse.Namespace, "argparse.Namespace"),  # by itself it would go when timm takes away its own
         (_NumberKind, "numpy.dtype"),
         (_number, "numpy.core.multiarray.scalar"),
         (_number, "numpy._core.multiarray.scalar"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,11 +14,14 @@ import timm
 import torch
 import torchvision
 from timm.utils import CheckpointSaver, ModelEmaV3
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from resnet.__main__ import main as resnet_main
 from tests.pictures import PHOTOS
+from train import evaluate, training
+from ui.classify import _facts
+from ui.models import Models
 from weights.__main__ import main as weights_main
 from weights.checkpoint import read_weights
 from weights.load import load
@@ -83,7 +88,15 @@ def test_the_average_is_taken_and_said_and_either_can_be_chosen(
         json.dumps(facts)
 
 
-@pytest.mark.parametrize("wrap", [lambda mean: mean.state_dict(), lambda mean: {"model_ema": mean.state_dict()}])
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda mean: mean.state_dict(),
+        lambda mean: {"model_ema": mean.state_dict()},
+        lambda mean: AveragedModel(nn.Sequential(OrderedDict(module=mean.module))).state_dict(),  # of a wrapped network
+        lambda mean: {"state_dict": _prefixed(mean.state_dict(), "net.")},
+    ],
+)
 def test_an_average_alone_loads_and_is_said_to_be_one(
     tmp_path: Path, average: Any, averaged: Tensor, same_logits: Any, refused: Any, wrap: Callable[..., Any]
 ) -> None:
@@ -142,6 +155,22 @@ def test_the_terminal_says_and_chooses(
         assert resnet_main(["classify", photo, "--model", str(path), "--json", "--device", "cpu", *option]) == 0
         answers.append(json.loads(capsys.readouterr().out)["predictions"])
     assert answers[0] == answers[1] != answers[2]
+
+
+def test_the_page_says_that_it_is_an_average_and_what_it_leaves_out(tmp_path: Path, state: Any, average: Any) -> None:
+    path = tmp_path / "both.pth"
+    torch.save({"model": state, "model_ema": average.state_dict(), "criterion": {"weight": torch.ones(5)}}, path)
+    shown = _facts(Models(trusted=(str(path),), device="cpu").get(str(path)))
+    assert "averaged weights of the training (EMA)" in shown and "滑动平均" in shown
+    assert "Not used of its file: model, n_averaged, criterion" in shown
+
+
+def test_training_and_measuring_take_the_option_too() -> None:
+    for module in (training, evaluate):
+        parser = argparse.ArgumentParser()
+        module.add_arguments(parser)
+        assert parser.parse_args(["data"]).weights is None
+        assert parser.parse_args(["data", "--weights", "raw"]).weights == "raw"
 
 
 def test_two_networks_are_refused_and_both_are_named(tmp_path: Path, state: Any, average: Any, refused: Any) -> None:

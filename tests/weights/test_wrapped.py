@@ -154,6 +154,13 @@ def test_options_numbers_and_optimizers_beside_the_weights_do_no_harm(
     assert torch.equal(read_weights(path, "it", apart=True).state["fc.bias"], state["fc.bias"])
 
 
+def test_options_are_read_after_another_library_has_taken_away_its_own(tmp_path: Path, state: Any) -> None:
+    torch.save({"state_dict": state, "args": Namespace(lr=0.1)}, tmp_path / "a.pth")
+    with torch.serialization.safe_globals([Namespace]):  # as timm reads checkpoints
+        pass
+    load(str(tmp_path / "a.pth"))
+
+
 class Touch:
     """Unpickling it runs a command."""
 
