@@ -20,7 +20,7 @@ from resnet.naming import escaped
 from resnet.photos import find_photos
 from resnet.rows import header, to_json, to_table
 from resnet.summary import LayerFacts, Part, layers, parts, to_csv
-from resnet.terminal import as_json, device_of, run_command, say
+from resnet.terminal import add_weights_option, as_json, device_of, run_command, say
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -32,6 +32,7 @@ def main(argv: list[str] | None = None) -> int:
     classify.add_argument(
         "--model", default="flowers", metavar="NAME", help="as `python -m weights show` takes it (default: flowers)"
     )
+    add_weights_option(classify)
     classify.add_argument("--top-k", type=_positive, default=5, metavar="K", help="names for each photo (default: 5)")
     classify.add_argument(
         "--batch-size", type=_positive, default=32, metavar="N", help="photos at a time (default: 32)"
@@ -99,7 +100,7 @@ def _load(args: argparse.Namespace) -> Classifier:
     from weights.load import load  # a door may call any package
 
     device = device_of(args.device)
-    return load(args.model).classifier(device)
+    return load(args.model, kind=args.weights).classifier(device)
 
 
 def _classify(args: argparse.Namespace) -> int:

@@ -30,6 +30,14 @@ def run_command(args: argparse.Namespace) -> int:
         return 0
 
 
+def add_weights_option(parser: argparse.ArgumentParser) -> None:
+    """``--weights``: which of those that a training's checkpoint holds."""
+    parser.add_argument(
+        "--weights", choices=("raw", "ema"),
+        help="of a checkpoint that holds both: as the last step left them, or their average (default: the average)",
+    )  # fmt: skip
+
+
 def say(*texts: object, file: TextIO | None = None) -> None:
     """Print texts, each on lines of its own; whatever a stranger wrote in them stays text."""
     for text in texts:

@@ -18,7 +18,7 @@ from resnet.classifier import Classifier, NoneOfThese
 from resnet.errors import Refusal
 from resnet.naming import escaped
 from resnet.photos import Photo, find_photos
-from resnet.terminal import as_json, device_of, say
+from resnet.terminal import add_weights_option, as_json, device_of, say
 from train import tables
 from train.calibration import Score, fit_rule, reliability
 from train.dataset import Dataset
@@ -38,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model", default="flowers", metavar="NAME", help="as `python -m resnet classify` takes it (default: flowers)"
     )
+    add_weights_option(parser)
     parser.add_argument(
         "--part", choices=("all", "val", "test"), default="all",
         help="which images: all of them, a given test part, or the val part that was given or that training drew",
@@ -60,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
         Refusal: as `load` and `ingest` do; if a class is none of the model's, there is no such part, or none of its
             photos can be read.
     """
-    checkpoint = load(args.model)
+    checkpoint = load(args.model, kind=args.weights)
     if not checkpoint.label_names:
         raise Refusal(
             "evaluate.base", "{name} names no classes, so there is nothing to measure; train it first.", name=args.model

@@ -14,7 +14,7 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from resnet.terminal import device_of, say, shown
+from resnet.terminal import add_weights_option, device_of, say, shown
 from train.dataset import Dataset
 from train.distributed import processes
 from train.edits import Edit, apply, read_edits
@@ -70,6 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--base", default="flowers", metavar="NAME",
         help="what to begin with: any model that `python -m resnet classify` takes (default: flowers)",
     )  # fmt: skip
+    add_weights_option(parser)
     parser.add_argument(
         "--architecture", metavar="NAME",
         help="train this network (resnet18 …): the first blocks of each stage of the base, or with scratch any",
@@ -135,7 +136,7 @@ def run(args: argparse.Namespace) -> int:
             mixed_precision=args.mixed_precision, teacher_weight=args.teacher_weight,
             teacher_temperature=args.teacher_temperature, feature_weight=args.feature_weight,
         )  # fmt: skip
-        base = _base(load(args.base, local=True), args.architecture, args.method)
+        base = _base(load(args.base, local=True, kind=args.weights), args.architecture, args.method)
         teacher = load(args.teacher, local=True) if args.teacher else None
         name = f"{dataset.name}-{args.method}"
         out = Path(args.out or name)

@@ -230,8 +230,12 @@ def _facts(found: Loaded) -> str:
     if entry and entry.top1 is not None:
         parts.insert(3, both("facts.top1", top1=f"{entry.top1:.1f}"))
     notes = [both("facts.from_cache")] if source.from_cache else []
+    if checkpoint.kind == "ema":
+        notes.append(both("facts.average"))
     if not checkpoint.label_names:
         notes.append(both("facts.base_note"))
+    if checkpoint.ignored:
+        notes.append(both("facts.ignored", names=", ".join(checkpoint.ignored)))
     inner = "".join(f"<span>{part}</span>" for part in parts) + "".join(
         f'<span class="note">{note}</span>' for note in notes
     )

@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 
 from resnet.errors import Refusal
 from resnet.naming import escaped
-from resnet.terminal import as_json, say
+from resnet.terminal import add_weights_option, as_json, say
 from weights.catalog import entries
 from weights.checkpoint import Checkpoint
 from weights.hub import Hub, Progress
@@ -32,6 +32,7 @@ def main(argv: list[str] | None = None) -> int:
         command = commands.add_parser(name, help=text)
         command.add_argument("name", help="a name of the list, owner/name[@revision], a folder or a .pth file")
         command.add_argument("--json", action="store_true", help="the facts as one JSON object")
+        add_weights_option(command)
         command.add_argument("--cache-dir", help="where files are kept (default: the Hub client's cache)")
     push = commands.add_parser(
         "publish",
@@ -52,7 +53,7 @@ def main(argv: list[str] | None = None) -> int:
             say(f"{done.url} ({'private' if done.private else 'public'})", *done.loaders)
             return 0
         with _Bar() as bar:
-            checkpoint = load(args.name, hub=Hub(cache_dir=args.cache_dir), progress=bar)
+            checkpoint = load(args.name, hub=Hub(cache_dir=args.cache_dir), progress=bar, kind=args.weights)
     except Refusal as refusal:
         say(refusal, file=sys.stderr)
         return 2
@@ -92,6 +93,8 @@ def _show(checkpoint: Checkpoint) -> None:
         ", ".join(labels[:10]) + (f" … ({len(labels)} in all)" if len(labels) > 10 else "") or "none (a base)"
     )
     facts["parameters"] = f"{checkpoint.config.num_parameters:,}"
+    facts["weights_in_file"] = " and ".join(checkpoint.kinds) or None
+    facts["ignored"] = ", ".join(checkpoint.ignored) or None
     facts["none_of_these"] = f"{checkpoint.rule.score} below {checkpoint.rule.threshold}"
     for key, value in facts.items():
         if value is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import json
 import os
@@ -10,7 +11,7 @@ import pickletools
 import re
 import shutil
 import zipfile
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import Any
 
 import torch
 from huggingface_hub import save_torch_state_dict
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -28,14 +29,18 @@ from resnet.config import ResNetConfig, variant_name
 from resnet.errors import Refusal
 from resnet.network import ResNet
 from resnet.preprocess import Preprocess
-from weights import layouts, unpickle
+from weights import contents, formats, layouts, unpickle
+from weights.contents import Contents, Kind
 
 CONFIG, PREPROCESSOR, CLASS_INDICES = "config.json", "preprocessor_config.json", "class_indices.json"
 #: What names photos with a saved folder and nothing else of ours; its source is copied as it is.
 PREDICT = Path(__file__).with_name("predict.py")
-SAFETENSORS, INDEX, BIN = "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"
+SAFETENSORS, INDEX = "model.safetensors", "model.safetensors.index.json"
+BIN, BIN_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
 #: Larger files don't travel in plain git on the Hub: the shipped checkpoint is sharded at this size.
 SHARD_BYTES = 8_500_000
+#: A network of our largest size in files of 10 MB.
+MAX_SHARDS = 256
 #: What a saved folder may hold of an earlier model.
 OURS = re.compile(rf"model(-\d{{5}}-of-\d{{5}})?\.safetensors(\.index\.json)?|{CLASS_INDICES}|{PREDICT.name}")
 #: A checkpoint's small files are read whole; none of them is ever near this.
@@ -63,7 +68,8 @@ class Source:
 class Checkpoint:
     """A trained ResNet: what to build, its weights in fp32 under torchvision's keys, and how to use it.
 
-    `raw_config` is the `config.json` that it was read from: what we don't know in it survives a write.
+    `raw_config` is the `config.json` that it was read from: what we don't know in it survives a write. `kind` says
+    which weights these are where its file tells, `kinds` which are in it, and `ignored` names what else it holds.
     """
 
     config: ResNetConfig
@@ -76,6 +82,9 @@ class Checkpoint:
     license: str | None = None
     source: Source = field(default_factory=lambda: Source(""))
     raw_config: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    kind: Kind | None = None
+    kinds: tuple[Kind, ...] = ()
+    ignored: tuple[str, ...] = ()
 
     def network(self, share: bool = False) -> ResNet:
         """The network with these weights, in evaluation mode.
@@ -113,6 +122,9 @@ class Checkpoint:
             "architecture": self.architecture,
             "layout": self.layout,
             "parameters": self.config.num_parameters,
+            "weights": self.kind,
+            "weights_in_file": list(self.kinds),
+            "ignored": list(self.ignored),
             "num_classes": len(self.label_names),
             "num_features": self.config.num_features,
             "input_size": self.preprocess.size,
@@ -143,7 +155,7 @@ def read_json(path: Path, name: str) -> dict[str, Any]:
     try:
         if path.stat().st_size > MAX_JSON_BYTES:
             raise ValueError("too large")
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(_decoded(path.read_bytes()))
         json.dumps(data, ensure_ascii=False).encode()  # half of a surrogate pair is JSON, but no text
     except (ValueError, RecursionError, IsADirectoryError):
         data = None
@@ -159,29 +171,61 @@ def read_json(path: Path, name: str) -> dict[str, Any]:
     return data
 
 
-def read_weights(path: Path, name: str, apart: bool = False) -> layouts.State:
-    """A ``.safetensors`` or a pickled state dict -> a state dict with torchvision's keys.
+def _decoded(data: bytes) -> str:
+    """Text as Windows may write it too: with a mark in front, or in Chinese with GBK.
+
+    Raises:
+        ValueError: if it is neither; other old encodings pass for GBK, and make rare characters of their own.
+    """
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16")
+    with suppress(UnicodeDecodeError):
+        return data.removeprefix(codecs.BOM_UTF8).decode()
+    text = data.decode("gbk")
+    chinese = re.sub(r"[\x00-\x7f]", "", text)
+    if len(chinese.encode("gb2312", "ignore")) < 0.9 * len(chinese.encode("gbk")):
+        raise ValueError("no Chinese")
+    return text
+
+
+def read_weights(
+    path: Path, name: str, apart: bool = False, kind: Kind | None = None, more: Sequence[Path] = ()
+) -> Contents:
+    """A ``.safetensors`` or a pickled file -> the network's weights in it, with torchvision's keys.
 
     Args:
         path: of the file.
         name: of the checkpoint, for refusals.
         apart: whether a pickle is read by a process of its own, as what a stranger named must be.
+        kind: which of the weights, where there are several: by default the average.
+        more: the other files of a checkpoint that is divided into several; only together are their keys understood.
 
     Raises:
         Refusal: if it is damaged, could only be read by running code that is inside of it, or would fill the memory.
     """
-    loaded: object
+    if apart and path.suffix != ".safetensors":
+        return unpickle.read_apart(path, name, kind, more)
+    if not more:
+        return contents.take(_loaded(path, name), name, kind)
+    merged: layouts.State = {}
+    for one in (path, *more):
+        merged |= contents.part(_loaded(one, name), name)
+    return contents.take(merged, name, kind)
+
+
+def _loaded(path: Path, name: str) -> object:
+    """Whatever a file holds."""
     pickled = path.suffix != ".safetensors"
-    if pickled and apart:
-        return layouts.to_torchvision_keys(unpickle.read_apart(path, name), name)
     try:
-        if pickled:
-            unpickle.check_storage(path, name)
-            if unpickle.makes_room(path):
-                raise _pickle(path, name)
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
-        else:
-            loaded = load_file(path)
+        formats.refuse_other(path, _owner(path, name))
+        if not pickled:
+            return _with_facts(path)
+        unpickle.check_storage(path, name)
+        if unpickle.makes_room(path):
+            raise _pickle(path, name)
+        if formats.is_torn(path):
+            raise _broken(path, name)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except Refusal:
         raise
     except MemoryError:
@@ -192,7 +236,13 @@ def read_weights(path: Path, name: str, apart: bool = False) -> layouts.State:
         if pickled and _holds_code(path, error):
             raise _pickle(path, name) from None
         raise _broken(path, name) from None
-    return layouts.to_torchvision_keys(loaded, name)
+
+
+def _with_facts(path: Path) -> dict[str, object]:
+    """The tensors of a ``.safetensors`` file, beside the texts that it says of them."""
+    with safe_open(path, "pt") as file:
+        facts = file.metadata() or {}
+    return {**facts, **load_file(path)}
 
 
 def _pickle(path: Path, name: str) -> Refusal:
@@ -206,7 +256,7 @@ def _pickle(path: Path, name: str) -> Refusal:
 def _holds_code(path: Path, error: Exception) -> bool:
     """Whether torch refused a file for the functions and classes in it, rather than for damage."""
     if zipfile.is_zipfile(path):
-        return isinstance(error, pickle.UnpicklingError) or "TorchScript" in str(error)
+        return isinstance(error, pickle.UnpicklingError)
     try:
         with path.open("rb") as file:  # reading its instructions runs none of them
             instructions = {opcode.name for opcode, _, _ in pickletools.genops(file)}
@@ -234,7 +284,13 @@ def _unreadable(path: Path, name: str) -> Refusal:
     )  # fmt: skip
 
 
-def read_folder(folder: Path, name: str | None = None, source: Source | None = None, apart: bool = False) -> Checkpoint:
+def read_folder(
+    folder: Path,
+    name: str | None = None,
+    source: Source | None = None,
+    apart: bool = False,
+    kind: Kind | None = None,
+) -> Checkpoint:
     """A folder as the Hub has it (timm's, transformers' or ours, sharded or not) -> Checkpoint.
 
     Args:
@@ -242,6 +298,7 @@ def read_folder(folder: Path, name: str | None = None, source: Source | None = N
         name: for refusals; the folder's by default.
         source: where it came from.
         apart: whether a pickle is read by a process of its own.
+        kind: which of the weights, where there are several: by default the average.
 
     Raises:
         Refusal: if something of it is missing, damaged, or no ResNet.
@@ -258,10 +315,10 @@ def read_folder(folder: Path, name: str | None = None, source: Source | None = N
             name=name,
         )  # fmt: skip
     described, config = describe_folder(folder, files, name)
-    state: layouts.State = {}
-    for part in weight_files(files, name, lambda file: read_json(folder / file, name)):
-        state |= read_weights(folder / part, name, apart)
-    return _checkpoint(described, state, name, source or Source(name, path=folder.resolve()), config)
+    first, *more = (folder / part for part in weight_files(files, name, lambda file: read_json(folder / file, name)))
+    found = read_weights(first, name, apart, kind, more)
+    layouts.refuse_unknown(found.architectures, name)
+    return _checkpoint(described, found, name, source or Source(name, path=folder.resolve()), config)
 
 
 def describe_folder(folder: Path, files: Collection[str], name: str) -> tuple[layouts.Description, dict[str, Any]]:
@@ -282,7 +339,7 @@ def describe_folder(folder: Path, files: Collection[str], name: str) -> tuple[la
 
 
 def weight_files(files: set[str], name: str, read_index: Any) -> list[str]:
-    """Which of a folder's files hold the weights: safetensors first, then shards, then a pickled state dict.
+    """Which of a folder's files hold the weights: safetensors first, whole or in shards, then pickles.
 
     Raises:
         Refusal: if there are none, or the index names others than are there.
@@ -290,55 +347,90 @@ def weight_files(files: set[str], name: str, read_index: Any) -> list[str]:
     if SAFETENSORS in files:
         return [SAFETENSORS]
     if INDEX in files:
-        named = read_index(INDEX).get("weight_map")
-        shards = sorted({str(shard) for shard in named.values()}) if isinstance(named, dict) else []
-        absent = [shard for shard in shards if shard not in files or not shard.endswith(".safetensors")]
-        if shards and not absent:
-            return shards
-        raise Refusal(
-            "weights.shards", "{name} is incomplete: its index names {missing}, which is not there; fetch "
-            "or copy it again.",
-            name=name, missing=layouts.shorten(", ".join(absent[:3])) or "no file",
-        )  # fmt: skip
+        return _shards(read_index(INDEX), ".safetensors", files, name)
     if BIN in files:
         return [BIN]
+    if BIN_INDEX in files:
+        return _shards(read_index(BIN_INDEX), ".bin", files, name)
+    if others := formats.of_others(files):
+        raise formats.other(others[0], name)
     raise Refusal(
         "weights.none", "{name} holds no weights ({wanted}); choose another model.",
         name=name, wanted=f"{SAFETENSORS} or {BIN}",
     )  # fmt: skip
 
 
-def read_file(path: Path) -> Checkpoint:
+def _shards(index: Mapping[str, Any], suffix: str, files: set[str], name: str) -> list[str]:
+    """The files of an index."""
+    named = index.get("weight_map")
+    shards = sorted({str(shard) for shard in named.values()}) if isinstance(named, dict) else []
+    absent = [shard for shard in shards if shard not in files or not shard.endswith(suffix)]
+    if len(shards) > MAX_SHARDS:
+        raise Refusal(
+            "weights.many_shards", "{name} is divided into {count} files, and {limit} are the most; save it in fewer.",
+            name=name, count=f"{len(shards):,}", limit=MAX_SHARDS,
+        )  # fmt: skip
+    if shards and not absent:
+        return shards
+    raise Refusal(
+        "weights.shards", "{name} is incomplete: its index names {missing}, which is not there; fetch "
+        "or copy it again.",
+        name=name, missing=layouts.shorten(", ".join(absent[:3])) or "no file",
+    )  # fmt: skip
+
+
+def read_file(path: Path, kind: Kind | None = None) -> Checkpoint:
     """One ``.pth`` or ``.safetensors`` file, as the tutorial's scripts leave it, with a `class_indices.json` beside it.
+
+    Args:
+        path: of the file.
+        kind: which of the weights, where there are several: by default the average.
 
     Raises:
         Refusal: if it holds no ResNet, or its names don't match its outputs.
     """
     name = path.name
-    state = read_weights(path, name)
-    config = layouts.config_from_shapes(state, name)
+    found = read_weights(path, name, kind=kind)
+    config = config_of(found, name)
+    labels = found.labels or _labels_beside(path, name, config)
+    described = layouts.Description("pth", config, Preprocess(), layouts.label_names(name, config, labels))
+    return _checkpoint(described, found, name, Source(str(path), path=path.resolve()), {})
+
+
+def _labels_beside(path: Path, name: str, config: ResNetConfig) -> Sequence[str] | None:
+    """The names in the `class_indices.json` of a file's folder."""
     indices = path.parent / CLASS_INDICES
     try:
         labels = layouts.by_index(read_json(indices, name)) if indices.is_file() else None
     except ValueError as error:
         raise Refusal(
-            "weights.config",
-            "The config of {name} can't be understood ({reason}); choose another model.",
-            name=name,
-            reason=str(error),
-        ) from None
+            "weights.config", "The config of {name} can't be understood ({reason}); choose another model.",
+            name=name, reason=str(error),
+        ) from None  # fmt: skip
     if labels and len(labels) != config.num_classes and config.num_classes == 1000:
-        labels = None  # the tutorial keeps `resnet34-pre.pth` (ImageNet) beside the flowers' class_indices.json
-    described = layouts.Description("pth", config, Preprocess(), layouts.label_names(name, config, labels))
-    return _checkpoint(described, state, name, Source(str(path), path=path.resolve()), {})
+        return None  # the tutorial keeps `resnet34-pre.pth` (ImageNet) beside the flowers' class_indices.json
+    return labels
+
+
+def config_of(found: Contents, name: str) -> ResNetConfig:
+    """The architecture of weights without a config: read off their shapes, and the one that their file names, if any.
+
+    Raises:
+        Refusal: if it is no ResNet of ours, or another than the file says.
+    """
+    layouts.refuse_problem(found.problem, name)
+    layouts.refuse_unknown(found.architectures, name)
+    config = layouts.config_from_shapes(found.state, name)
+    layouts.check_stated(found.architectures, found.model_args, config, name)
+    return config
 
 
 def _checkpoint(
-    described: layouts.Description, state: layouts.State, name: str, source: Source, raw: Mapping[str, Any]
+    described: layouts.Description, found: Contents, name: str, source: Source, raw: Mapping[str, Any]
 ) -> Checkpoint:
     return Checkpoint(
         described.config,
-        layouts.check_fit(described.config, state, name),
+        layouts.check_fit(described.config, found.state, name),
         described.preprocess,
         described.label_names,
         described.temperature,
@@ -347,6 +439,9 @@ def _checkpoint(
         described.license,
         source,
         raw,
+        found.kind,
+        found.kinds,
+        found.ignored,
     )
 
 

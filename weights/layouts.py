@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, cast, get_args
 
@@ -15,16 +15,17 @@ import torch
 from torch import Tensor
 
 from resnet.classifier import DEFAULT_RULE, NoneOfThese
-from resnet.config import EXPANSION, STAGE_PLANES, VARIANTS, Block, ResNetConfig
+from resnet.config import EXPANSION, STAGE_PLANES, VARIANTS, Block, ResNetConfig, variant_name
 from resnet.errors import Refusal
 from resnet.naming import MAX_LABEL, class_name, printable
 from resnet.network import ResNet
 from resnet.preprocess import CropMode, Interpolation, Preprocess
-from weights.unpickle import check_views
 
 Layout = Literal["timm", "transformers", "pth"]
 Json = Mapping[str, Any]
 State = dict[str, Tensor]
+#: Names of architectures as a file gives them, each with whether the text is surely meant as one.
+Architectures = Sequence[tuple[str, bool]]
 
 #: ResNet-200 has 50 blocks; a config beyond these bounds is a mistake or an attack on our memory.
 MAX_BLOCKS, MAX_PARAMETERS, MAX_CLASSES = 500, 600_000_000, 100_000
@@ -38,13 +39,19 @@ TIMM_FIXED: dict[str, tuple[object, ...]] = {
     "channels": ([64, 128, 256, 512],), "act_layer": ("relu", None), "norm_layer": ("batchnorm2d", "batchnorm", None),
     "aa_layer": (None, ""), "block_args": ({}, None),
 }  # fmt: skip
+# What a text that may be anybody's name for anything is taken for an architecture by.
+FAMILIES = re.compile(
+    r"re[sx]ne[sxt]|resnext|vgg|densenet|mobilenet|efficientnet|convnext|inception|alexnet|googlenet|squeezenet|"
+    r"shufflenet|mnasnet|regnet|nfnet|(^|_)vit|swin|deit",
+    re.IGNORECASE,
+)
+# Parts of a block that weigh its channels or places: squeeze-and-excitation, ECA, CBAM and others.
+ATTENTION = re.compile(r"layer\d\.\d+\.(se|se_module|eca|ca|sa|cbam|att|attn|attention)\.")
+# What the class of all of them is called: timm's scripts write it where they were told no name.
+ANY_RESNET = {"resnet", "resnext", "wideresnet"}
 PIL_RESAMPLE: tuple[Interpolation, ...] = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")
-# Where training scripts put the state dict inside of what they save.
-NESTED = ("state_dict", "model", "model_state_dict", "net", "module")
 # transformers' processors for which a single number as `size` means a square; for the others it is the short side.
 SQUARE = ("ViT", "DeiT", "Beit", "EfficientNet")
-# Where they wrap the network: DataParallel, torch.compile, timm's wrapper in transformers.
-PREFIXES = ("module.", "_orig_mod.", "timm_model.", "model.")
 
 
 @dataclass(frozen=True)
@@ -75,6 +82,7 @@ def describe(
         Refusal: if it describes anything but a ResNet of ours; says what it is.
     """
     try:
+        refuse_problem(config.get("problem_type"), name)
         model_type = config.get("model_type")
         if model_type == "resnet":
             return _describe_transformers(name, config, preprocessor or {})
@@ -86,6 +94,20 @@ def describe(
             "weights.config", "The config of {name} can't be understood ({reason}); choose another model.",
             name=name, reason=shorten(str(error)) or type(error).__name__,
         ) from error  # fmt: skip
+
+
+def refuse_problem(problem: object, name: str) -> None:
+    """That a network's answers are shares of one name; those of other trainings are no such shares.
+
+    Raises:
+        Refusal: naming what it was trained for.
+    """
+    if problem not in (None, "single_label_classification"):
+        raise Refusal(
+            "weights.problem", "{name} was trained for {problem}, not to choose one name, so its answers are no "
+            "probabilities that add up to one; choose a model for single_label_classification.",
+            name=name, problem=shorten(str(problem), 60),
+        )  # fmt: skip
 
 
 def not_a_resnet(name: str, what: str) -> Refusal:
@@ -254,7 +276,8 @@ def _share(crop_pct: float) -> float:
     return crop_pct
 
 
-def _from_transformers(key: str) -> str:
+def from_transformers(key: str) -> str:
+    """torchvision's key for one of transformers'; what is none of these stays."""
     key = re.sub(r"^resnet\.", "", key)
     key = re.sub(r"^classifier\.1\.", "fc.", key)
     key = re.sub(r"^embedder\.embedder\.convolution\.", "conv1.", key)
@@ -275,51 +298,6 @@ def _from_transformers(key: str) -> str:
 # -- state dicts -------------------------------------------------------------------------------------------------------
 
 
-def to_torchvision_keys(loaded: object, name: str) -> State:
-    """Whatever a file held -> a state dict with torchvision's keys, its tensors as they are.
-
-    Unwraps ``state_dict`` and ``model``, takes off ``module.`` and its like, renames transformers' keys.
-
-    Raises:
-        Refusal: if there is no state dict in it.
-    """
-    for _ in range(3):
-        if not isinstance(loaded, Mapping):
-            break
-        tensors = {str(key): value for key, value in loaded.items() if _is_plain(value)}
-        if tensors and len(tensors) == len(loaded):
-            return _clean(tensors)
-        nested = next((loaded[key] for key in NESTED if isinstance(loaded.get(key), Mapping)), None)
-        if nested is None:
-            break
-        loaded = nested
-    raise Refusal(
-        "weights.no_state",
-        "{name} holds no state dict of a network; save `model.state_dict()` and use that file.",
-        name=name,
-    )
-
-
-def _clean(state: State) -> State:
-    for prefix in PREFIXES:
-        if all(key.startswith(prefix) for key in state):
-            state = {key.removeprefix(prefix): value for key, value in state.items()}
-    if any("embedder.embedder." in key for key in state):
-        state = {_from_transformers(key): value for key, value in state.items()}
-    return state
-
-
-def _is_plain(value: object) -> bool:
-    """Whether this is a tensor with its numbers in memory: not sparse, nested, quantized or a mere shape."""
-    return (
-        isinstance(value, Tensor)
-        and value.device.type == "cpu"
-        and not value.is_nested
-        and value.layout == torch.strided
-        and not value.is_quantized
-    )
-
-
 def config_from_shapes(state: State, name: str) -> ResNetConfig:
     """The architecture, read off the shapes of a state dict with torchvision's keys.
 
@@ -328,6 +306,8 @@ def config_from_shapes(state: State, name: str) -> ResNetConfig:
     Raises:
         Refusal: if the keys are not those of a ResNet.
     """
+    if kind := _of_another_kind(state):
+        raise not_a_resnet(name, kind)
     depths = []
     for stage in (1, 2, 3, 4):
         blocks = {match[1] for key in state if (match := re.match(rf"layer{stage}\.(\d+)\.", key))}
@@ -347,6 +327,92 @@ def config_from_shapes(state: State, name: str) -> ResNetConfig:
         return _bounded(network.with_classes(0 if top is None else int(top.shape[0])), name)
     except (ValueError, ZeroDivisionError, IndexError) as error:
         raise not_a_resnet(name, f"a network that is none ({error})") from error
+
+
+def _of_another_kind(state: State) -> str | None:
+    """Which kind of ResNet it is that can't be built here, as far as its keys and shapes tell."""
+    if "layer1.0.conv1.weight" not in state:
+        return None
+    stem = state.get("conv1.weight")
+    if stem is None and "conv1.0.weight" in state:
+        return "a ResNet with a stem of several convolutions (conv1.0.weight …)"
+    if attention := next((key for key in state if ATTENTION.match(key)), None):
+        squeeze = re.search(r"\.se(_module)?\.fc|\.se_module\.|\.se\.\d", attention)
+        return f"a ResNet with {'squeeze-and-excitation' if squeeze else 'attention'} ({shorten(attention, 60)})"
+    if "bn1.weight" in state and "bn1.running_mean" not in state:
+        return "a ResNet with GroupNorm or another norm that keeps no statistics (no bn1.running_mean)"
+    if stem is None or stem.ndim != 4 or tuple(stem.shape) == (64, 3, 7, 7):
+        return None
+    shape = f"(conv1.weight is {_shape(stem)})"
+    if stem.shape[1] == 1:
+        return f"a ResNet for images of one channel {shape}"
+    if stem.shape[1] != 3:
+        return f"a ResNet for images of {stem.shape[1]} channels {shape}"
+    if tuple(stem.shape[2:]) == (3, 3):
+        return f"a ResNet with a 3x3 stem, as for images of 32 pixels {shape}"
+    return f"a ResNet with another stem {shape}"
+
+
+def refuse_unknown(architectures: Architectures, name: str) -> None:
+    """That each architecture which a file names for its weights is one of ours; some others have the same keys.
+
+    Raises:
+        Refusal: naming one that is not.
+    """
+    for said, sure in architectures:
+        if _variant(said) is None and (sure or FAMILIES.search(said)) and _squeezed(said) not in ANY_RESNET:
+            raise Refusal(
+                "weights.stated", "{name} says of itself that it is a {stated}, which can't be built here; choose one "
+                "of {examples}, or if it is one of them, save its `state_dict()` alone.",
+                name=name, stated=said, examples="resnet18, 34, 50, 101, 152, resnext and wide_resnet",
+            )  # fmt: skip
+
+
+def check_stated(architectures: Architectures, args: Json, config: ResNetConfig, name: str) -> None:
+    """That the weights are those of the architectures which their file names.
+
+    Args:
+        architectures: as they are named, each with whether it is surely one.
+        args: timm's arguments, with which each was built.
+        config: what the weights are of.
+        name: of the checkpoint, for refusals.
+
+    Raises:
+        Refusal: if one is not ours, was built with what we have no equal for, or has other weights.
+    """
+    refuse_unknown(architectures, name)
+    found = replace(config.with_classes(1000), stride_in_1x1=False)
+    for said, _ in architectures:
+        variant = _variant(said)
+        if variant is None:
+            continue
+        try:
+            wanted = _apply_model_args(name, said, variant, args)
+        except (ValueError, TypeError) as error:
+            raise not_a_resnet(name, f"a {said} that is none ({error})") from error
+        if wanted != found:
+            raise Refusal(
+                "weights.stated_other", "{name} says of itself that it is a {stated}, but its weights are those of "
+                "another network ({found}); name the file that belongs to it.",
+                name=name, stated=said, found=_in_words(found),
+            )  # fmt: skip
+
+
+def _variant(said: str) -> ResNetConfig | None:
+    """The variant of that name, however it is written; timm's older names tell in front what it was trained on."""
+    squeezed = re.sub(r"^(tv|ssl|swsl|ig)(?=resne)", "", _squeezed(said))
+    return next((config for variant, config in VARIANTS.items() if _squeezed(variant) == squeezed), None)
+
+
+def _squeezed(said: str) -> str:
+    """``torchvision.models.ResNet-50``, ``timm/resnet50.a1_in1k`` -> ``resnet50``."""
+    last = said.lower().split("/")[-1]
+    part = last.split(".")[-1 if last.startswith(("torchvision.", "timm.")) else 0]
+    return re.sub(r"[-_\s]", "", part)
+
+
+def _in_words(config: ResNetConfig) -> str:
+    return variant_name(config) or f"{config.block}, {'-'.join(map(str, config.depths))}"
 
 
 def check_fit(config: ResNetConfig, state: State, name: str) -> State:
@@ -389,6 +455,22 @@ def check_fit(config: ResNetConfig, state: State, name: str) -> State:
             "the file is damaged: use another one.", name=name, problems=_some(damaged),
         )  # fmt: skip
     return whole
+
+
+def check_views(state: Mapping[str, Tensor], name: str) -> None:
+    """That each number of a state dict lies in memory by itself; a view can show one of them as billions.
+
+    Raises:
+        Refusal: if there are fewer numbers than the shapes tell.
+    """
+    shown = sum(value.numel() * value.element_size() for value in state.values())
+    storages = {value.untyped_storage().data_ptr(): value.untyped_storage().nbytes() for value in state.values()}
+    if shown > sum(storages.values()):
+        raise Refusal(
+            "weights.views", "The weights of {name} repeat {held:.1f} MB of numbers as {shown:.1f} MB, which no "
+            "trained network does; ask for a safetensors file.",
+            name=name, held=sum(storages.values()) / 1e6, shown=shown / 1e6,
+        )  # fmt: skip
 
 
 def _some(keys: Sequence[str]) -> str:
@@ -437,18 +519,32 @@ def license_text(value: object) -> str | None:
     return shorten(", ".join(filter(None, texts))) or None
 
 
-def by_index(mapping: Json | None) -> list[str] | None:
-    """``{"0": "daisy", "1": …}`` -> names in order.
+def by_index(mapping: Mapping[Any, Any] | None) -> list[str] | None:
+    """``{"0": "daisy", "1": …}``, or turned round, ``{"daisy": 0, …}`` as image folders have it -> names in order.
 
     Raises:
         ValueError: if the indices are not 0, 1, 2 …
     """
     if not mapping:
         return None
-    names = {int(index): str(label) for index, label in mapping.items()}
+    pairs = [(label, index) for index, label in mapping.items()]
+    if _are_indices(mapping.values()) or not any(map(_is_number, mapping)):
+        pairs = list(mapping.items())
+    if not all(_is_number(index) for _, index in pairs):
+        raise ValueError("class indices must be 0, 1, 2 …")
+    names = {int(index): str(label) for label, index in pairs}
     if sorted(names) != list(range(len(mapping))):
         raise ValueError("class indices must be 0, 1, 2 …")
     return [names[index] for index in range(len(names))]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | str) and not isinstance(value, bool) and str(value)[:20].isdecimal()
+
+
+def _are_indices(values: Collection[object]) -> bool:
+    """Whether these are the numbers 0, 1, 2 … themselves; of names that are numbers a file makes texts."""
+    return all(type(value) is int for value in values) and set(values) == set(range(len(values)))
 
 
 def shorten(text: str, limit: int = 200) -> str:

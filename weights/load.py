@@ -11,6 +11,7 @@ from resnet.errors import Refusal
 from weights import checkpoint, layouts
 from weights.catalog import CATALOG, FLOWERS, SHIPPED
 from weights.checkpoint import Checkpoint, Source, read_file, read_folder, read_json
+from weights.contents import Kind
 from weights.hub import MAX_TOTAL_BYTES, Hub, Listing, Progress
 
 HUB_NAME = re.compile(
@@ -30,6 +31,7 @@ def load(
     progress: Progress | None = None,
     local: bool = True,
     admit: Admit | None = None,
+    kind: Kind | None = None,
 ) -> Checkpoint:
     """The checkpoint of that name.
 
@@ -42,25 +44,27 @@ def load(
         local: whether paths are allowed; never for a name that a visitor typed. A pickle from the Hub is then read by
             a process of its own.
         admit: called with what a repository of the Hub says of itself, before its weights are fetched; it may refuse.
+        kind: which weights of a training's checkpoint: the raw ones, or their average, which is the default where there
+            is one.
 
     Raises:
         Refusal: one sentence on what is wrong and what to do.
     """
     name = name.strip()
     if name == FLOWERS:
-        return replace(read_folder(SHIPPED, FLOWERS), source=Source(FLOWERS, path=SHIPPED))
+        return replace(read_folder(SHIPPED, FLOWERS, kind=kind), source=Source(FLOWERS, path=SHIPPED))
     entry = CATALOG.get(name) or CATALOG.get(name.removeprefix("timm/"))
     if entry is not None:
-        found = _from_hub(entry.repo, None, name, hub or Hub(), progress, local, admit)
+        found = _from_hub(entry.repo, None, name, hub or Hub(), progress, local, admit, kind)
         return found if found.license else replace(found, license=entry.license)
     path = _existing(name) if local else None
     if path and path.is_dir():
-        return replace(read_folder(path), source=Source(name, path=path.resolve()))
+        return replace(read_folder(path, kind=kind), source=Source(name, path=path.resolve()))
     if path and path.is_file():
-        return read_file(path)
+        return read_file(path, kind)
     match = HUB_NAME.fullmatch(name)
     if match and not (local and name.endswith((".pth", ".pt", ".safetensors"))):
-        return _from_hub(match["repo"], match["revision"], name, hub or Hub(), progress, local, admit)
+        return _from_hub(match["repo"], match["revision"], name, hub or Hub(), progress, local, admit, kind)
     raise Refusal(
         "weights.name", "There is no model {name}: use a name of the list, owner/name of a model on the Hub"
         + (", or the path of a folder or a .pth file." if local else "."),
@@ -78,7 +82,14 @@ def _existing(name: str) -> Path | None:
 
 
 def _from_hub(
-    repo: str, revision: str | None, name: str, hub: Hub, progress: Progress | None, local: bool, admit: Admit | None
+    repo: str,
+    revision: str | None,
+    name: str,
+    hub: Hub,
+    progress: Progress | None,
+    local: bool,
+    admit: Admit | None,
+    kind: Kind | None,
 ) -> Checkpoint:
     listing = hub.resolve(repo, revision)
     if checkpoint.CONFIG not in listing.files:
@@ -99,7 +110,7 @@ def _from_hub(
         )  # fmt: skip
     _fetch_parts(hub, listing, parts, total, progress)
     source = Source(name, repo, listing.revision, listing.commit, folder, listing.from_cache)
-    found = read_folder(folder, repo, source, apart=not local)
+    found = read_folder(folder, repo, source, apart=not local, kind=kind)
     return found if found.license else replace(found, license=listing.license)
 
 

@@ -6,22 +6,28 @@ compute for hours. On a page, whose models strangers name, that must be nobody's
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import re
+import struct
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from pickletools import genops
 from tempfile import TemporaryDirectory
+from typing import cast
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from torch import Tensor
 
 from resnet.errors import Refusal
+from weights import contents
+from weights.contents import Contents, Kind
+from weights.layouts import check_views
 
 ROOT = Path(__file__).resolve().parents[1]
 #: What the process may take beyond what torch takes by itself: its file in three copies, and some room.
@@ -31,21 +37,66 @@ CPU_S, PATIENCE_S = 60, 180
 ROOMY = re.compile(r"(^|[ .])(bytearray|UntypedStorage|TypedStorage|\w*Tensor)$")
 #: Those that torch wrote one after the other before it wrote zips.
 LEGACY_PICKLES = 5
+#: Under which what is not tensors is handed on.
+SAID = "said"
+
+#: How numpy writes the kinds of its numbers, and how Python reads them.
+NUMBERS = {
+    "f2": "e", "f4": "f", "f8": "d", "i1": "b", "i2": "h", "i4": "i", "i8": "q", "u1": "B", "u2": "H", "u4": "I",
+    "u8": "Q", "b1": "?",
+}  # fmt: skip
 
 
-def read_apart(path: Path, name: str) -> dict[str, Tensor]:
-    """The state dict in a pickled file, read by another process.
+class _NumberKind:
+    """What a pickle of numpy's `dtype` becomes: its name and the order of its bytes.
+
+    numpy's own would let a pickle say how its memory is to be taken.
+    """
+
+    def __init__(self, code: object = "", *_: object) -> None:
+        self.code, self.order = code, "<"
+
+    def __setstate__(self, state: object) -> None:
+        self.order = ">" if isinstance(state, tuple) and state[1:2] == (">",) else "<"
+
+
+def _number(kind: object, data: object = None) -> object:
+    """What a pickle of a numpy scalar becomes: a number of Python's, or None where it is none."""
+    if not isinstance(kind, _NumberKind) or not isinstance(data, bytes) or not isinstance(kind.code, str):
+        return None
+    layout = kind.order + NUMBERS.get(kind.code, "x")
+    return struct.unpack(layout, data)[0] if kind.code in NUMBERS and len(data) == struct.calcsize(layout) else None
+
+
+# Training scripts save their options and what they measured beside the tensors. Of all that torch does not read by
+# itself these names alone are, and numpy's by functions of ours. For good and not by `safe_globals`: when that ends in
+# one thread, it would end for another that is still reading.
+torch.serialization.add_safe_globals(
+    [
+        (argparse.Namespace, "argparse.Namespace"),  # by itself it would go when timm takes away its own
+        (_NumberKind, "numpy.dtype"),
+        (_number, "numpy.core.multiarray.scalar"),
+        (_number, "numpy._core.multiarray.scalar"),
+    ]
+)
+
+
+def read_apart(path: Path, name: str, kind: Kind | None = None, more: Sequence[Path] = ()) -> Contents:
+    """The weights in a pickled file, read by another process.
 
     Args:
         path: of the file.
         name: of the checkpoint, for refusals.
+        kind: which of the weights, where there are several: by default the average.
+        more: the other files of a checkpoint that is divided into several.
 
     Raises:
         Refusal: as `read_weights` does, or if reading takes more memory or time than such a file needs.
     """
     with TemporaryDirectory(prefix="resnet-") as folder:
         out = Path(folder) / "model.safetensors"
-        command = [sys.executable, "-m", "weights.unpickle", str(path.absolute()), name, str(out)]
+        command = [sys.executable, "-m", "weights.unpickle", str(path.absolute()), name, str(out), kind or ""]
+        command += [str(one.absolute()) for one in more]
         quiet = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
         try:
             done = subprocess.run(
@@ -54,7 +105,9 @@ def read_apart(path: Path, name: str) -> dict[str, Tensor]:
         except subprocess.TimeoutExpired:
             raise _too_much(path, name) from None
         if done.returncode == 0:
-            return load_file(out)
+            with safe_open(out, "pt") as file:
+                said = json.loads(file.metadata()[SAID])
+            return contents.from_json(load_file(out), said)
         try:
             code, sentence, facts = json.loads(done.stdout)
         except ValueError:  # it was ended, or ran out of memory where nothing could be said
@@ -99,22 +152,6 @@ def check_storage(path: Path, name: str) -> None:
         raise _too_much(path, name)
 
 
-def check_views(state: Mapping[str, Tensor], name: str) -> None:
-    """That each number of a state dict lies in memory by itself; a view can show one of them as billions.
-
-    Raises:
-        Refusal: if there are fewer numbers than the shapes tell.
-    """
-    shown = sum(value.numel() * value.element_size() for value in state.values())
-    storages = {value.untyped_storage().data_ptr(): value.untyped_storage().nbytes() for value in state.values()}
-    if shown > sum(storages.values()):
-        raise Refusal(
-            "weights.views", "The weights of {name} repeat {held:.1f} MB of numbers as {shown:.1f} MB, which no "
-            "trained network does; ask for a safetensors file.",
-            name=name, held=sum(storages.values()) / 1e6, shown=shown / 1e6,
-        )  # fmt: skip
-
-
 def _too_much(path: Path, name: str) -> Refusal:
     return Refusal(
         "weights.unpickle", "{file} of {name} takes more memory or time to read than a file of {size:.1f} MB needs, so "
@@ -139,18 +176,21 @@ def _limit(size: int) -> None:
 
 
 def main(argv: list[str]) -> int:
-    """Read FILE of NAME and write OUT; what is refused goes to stdout, as JSON."""
+    """Read FILE of NAME, with more FILES, and write OUT: of the weights those of KIND. A refusal goes to stdout."""
     from weights.checkpoint import read_weights
 
     path, name, out = Path(argv[0]), argv[1], Path(argv[2])
+    kind, more = cast("Kind | None", "".join(argv[3:4]) or None), [Path(one) for one in argv[4:]]
     torch.set_num_threads(1)
-    _limit(path.stat().st_size)
+    _limit(sum(one.stat().st_size for one in (path, *more)))
     try:
-        check_views(state := read_weights(path, name), name)
+        found = read_weights(path, name, kind=kind, more=more)
+        check_views(found.state, name)
     except Refusal as refusal:
         sys.stdout.write(json.dumps(refusal.__reduce__()[1]))
         return 2
-    save_file({key: value.contiguous() for key, value in state.items()}, out)
+    said = {SAID: json.dumps(contents.to_json(found))}
+    save_file({key: value.contiguous() for key, value in found.state.items()}, out, said)
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import json
 import tempfile
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image
 from safetensors.torch import save
@@ -91,7 +93,11 @@ def _state() -> dict[str, torch.Tensor]:
 
 def _pickles() -> list[bytes]:
     made = []
-    for content in (_state(), {"state_dict": _state(), "epoch": 3}, {"model": {"conv1.weight": torch.zeros(2, 2)}}):
+    args = argparse.Namespace(lr=np.float64(0.1), model="resnet18", names=["ant", "bee"])
+    for content in (
+        _state(), {"state_dict": _state(), "epoch": 3}, {"model": {"conv1.weight": torch.zeros(2, 2)}},
+        {"model": _state(), "model_ema": _state(), "args": args, "classes": ["ant", "bee", "cat"], "arch": "resnet"},
+    ):  # fmt: skip
         for zipped in (True, False):
             buffer = io.BytesIO()
             torch.save(content, buffer, _use_new_zipfile_serialization=zipped)

@@ -34,7 +34,7 @@ def _prefixed(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     [
         lambda state: state,
         lambda state: collections.OrderedDict(state),
-        lambda state: {"state_dict": state, "epoch": 3, "best_acc1": 91.5, "arch": "resnet18"},
+        lambda state: {"state_dict": state, "epoch": 3, "best_acc1": 91.5, "arch": "resnet"},
         lambda state: {"model": state, "args": {"lr": 0.1, "sizes": [1, 2]}},
         lambda state: {"model": {"state_dict": state}},
         lambda state: _prefixed(state, "module."),
@@ -98,7 +98,7 @@ def test_names_that_do_not_match_the_file_are_refused(tmp_path: Path, state: Any
     torch.save(state, tmp_path / "resNet34.pth")
     (tmp_path / "class_indices.json").write_text(json.dumps({"0": "a", "1": "b"}))
     assert "2 class names for 5 outputs" in str(refused("weights.labels", load, str(tmp_path / "resNet34.pth")))
-    (tmp_path / "class_indices.json").write_text(json.dumps({"daisy": 0}))
+    (tmp_path / "class_indices.json").write_text(json.dumps({"daisy": 1}))
     refused("weights.config", load, str(tmp_path / "resNet34.pth"))
     (tmp_path / "class_indices.json").write_text("daisy, dandelion")
     refused("weights.json", load, str(tmp_path / "resNet34.pth"))

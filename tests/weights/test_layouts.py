@@ -411,10 +411,38 @@ def test_names_that_do_not_match_the_outputs_are_refused(refused: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "indices", [{"0": "a", "1": "b", "3": "c"}, {"a": 0, "b": 1}, {"0": "a", "1": "b", "2": "c", "02": "d"}]
+    "indices",
+    [
+        {"0": "a", "1": "b", "3": "c"},
+        {"a": 1, "b": 2, "c": 3},
+        {"0": "a", "1": "b", "2": "c", "02": "d"},
+        {"a": 0, "b": 0, "c": 1},
+        {"a": "b", "c": "d"},
+        {"a": True, "b": False},
+        {"0": "a", "b": "1"},
+        {"0": "a", "²": "b"},
+        {"a": 0.0, "b": 1.0},
+        {"a": -1, "b": 0},
+        {"9" * 5000: "a"},
+    ],
 )
 def test_class_indices_with_gaps_are_refused(refused: Any, indices: dict[str, Any]) -> None:
     refused("weights.config", layouts.describe, "it", THREE, class_indices=indices)
+
+
+@pytest.mark.parametrize(
+    ("indices", "labels"),
+    [
+        ({"a": 0, "b": 1, "c": 2}, ("a", "b", "c")),
+        ({"b": 1, "c": 2, "a": 0}, ("a", "b", "c")),
+        ({"a": "0", "b": "1", "c": "2"}, ("a", "b", "c")),
+        ({"7": 2, "3": 0, "5": 1}, ("3", "5", "7")),  # folders that are called by numbers
+        ({"1": 0, "2": 1, "0": 2}, ("1", "2", "0")),
+        ({"0": "1", "1": "2", "2": "0"}, ("1", "2", "0")),  # names that are numbers
+    ],
+)
+def test_class_indices_may_be_turned_round(indices: dict[str, Any], labels: tuple[str, ...]) -> None:
+    assert layouts.describe("it", THREE, class_indices=indices).label_names == labels
 
 
 @pytest.mark.parametrize("long", ["x" * 1001, "花" * 5_000_000, {"x": "y" * 1000}])

@@ -67,7 +67,7 @@ def _calls() -> list[Call]:
                 code, sentence = node.args[1:]
             else:
                 continue
-            if isinstance(code, ast.Name):
+            if isinstance(code, ast.Name | ast.Attribute):
                 continue  # what hands another's arguments on
             place = f"{path.relative_to(ROOT)}:{node.lineno}"
             facts = _facts(node.keywords)
