@@ -271,8 +271,8 @@ def _refuse_more(
             left = [key for key in left if HEAD.search(path[-1] if path else _first(key))]
         if left and (path == chosen.path or not others):
             raise Refusal(
-                "weights.more", "{name} holds more than a ResNet with its head ({more}), which may be what names "
-                "photos in its place; save the `state_dict()` of a plain ResNet.",
+                "weights.more", "{name} holds more than a ResNet with its head ({more}), and that may change what "
+                "photos are named; save the `state_dict()` of a plain ResNet.",
                 name=name, more=shorten(", ".join(dict.fromkeys(".".join((*path, _first(key))) for key in left)), 120),
             )  # fmt: skip
 
