@@ -545,9 +545,9 @@ def _icon_bomb() -> bytes:
 HEAVY: dict[str, tuple[int, Callable[[], bytes]]] = {
     "900 MP": (50, lambda: _flat_png(30_000, 30_000, depth=1)),
     "icon": (50, _icon_bomb),
-    "progressive": (50, lambda: _saved(Image.new("L", (10_000, 8000)), "JPEG", progressive=True)),
-    "webp": (50, lambda: _saved(Image.new("L", (8000, 7000)), "WEBP", method=0)),
-    "54 MP grey": (300, lambda: _saved(Image.new("L", (9000, 6000)), "JPEG")),
+    "progressive": (50, lambda: _saved(Image.new("L", (7200, 7000)), "JPEG", progressive=True)),
+    "webp": (50, lambda: _saved(Image.new("L", (7200, 7000)), "WEBP", method=0)),
+    "50.4 MP grey": (300, lambda: _saved(Image.new("L", (7200, 7000)), "JPEG")),
     "49 MP with alpha": (500, lambda: _flat_png(7000, 7000, colour_type=6)),
 }
 MEASURE = """
