@@ -27,14 +27,17 @@ from ui.visits import IDLE_S, Visit, Visits, no_dataset, remove_served, with_dat
 from ui.words import refused
 
 STORAGE_KEY = "resnet-visit"
+#: What a browser keeps once its visit is over: Gradio's script leaves what it has where it is given nothing.
+NO_VISIT = "none"
 #: What the small drawn dataset is called.
 DRAWN = "drawn-shapes"
 
 
 def visit_key() -> gr.BrowserState:
     """Where a browser keeps the key of its visit; outside of all tabs, as a tab that is not open has no state."""
-    # The secret that Gradio makes for it is one of this process, as the visits are.
-    return gr.BrowserState(None, storage_key=STORAGE_KEY)
+    # Gradio encrypts it with a secret that every page gets, so that hides nothing. With one of each process a browser
+    # could not even tell the next one what it had here.
+    return gr.BrowserState(None, storage_key=STORAGE_KEY, secret=STORAGE_KEY)
 
 
 def build(
@@ -99,11 +102,14 @@ def build(
     def forget(mine: object) -> tuple[Any, ...]:
         visits.close(mine)
         gone = f'<p class="hint">{both("data.removed")}</p>'
-        return None, gone, _no_data(), *_packing(None), None, *run_part.nothing()
+        return NO_VISIT, gone, _no_data(), *_packing(None), None, *run_part.nothing()
 
     def restore(mine: object) -> tuple[Any, ...]:
         visit = visits.find(mine)
-        return (gr.skip(), "", *_views(visit)) if visit else (None, "", *_views(None))
+        if visit is None:  # nothing is said to who has had nothing, or knows it already
+            told = (gr.skip(), gr.skip()) if mine in (None, "", NO_VISIT) else (NO_VISIT, _lost())
+            return *told, *_views(None)
+        return gr.skip(), "", *_views(visit)
 
     def pack_zip(mine: object) -> tuple[Any, Any]:
         try:
@@ -147,6 +153,11 @@ def _views(visit: Visit | None) -> tuple[Any, ...]:
 
 def _packing(visit: Visit | None) -> tuple[Any, Any]:
     return gr.update(visible=bool(visit and visit.edits)), gr.update(visible=False, value=None)
+
+
+def _lost() -> str:
+    """To a browser that has a key nobody knows; it is said once, as the browser forgets the key then."""
+    return f'<p class="doubt" role="status">{both("data.lost", minutes=f"{IDLE_S / 60:.0f}")}</p>'
 
 
 def _no_data() -> str:
