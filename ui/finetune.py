@@ -23,7 +23,7 @@ from ui.dataset_view import EDIT_JS, dataset_card
 from ui.given import told
 from ui.models import Models
 from ui.texts import both, label
-from ui.visits import IDLE_S, Visit, Visits, no_dataset, remove_served, with_dataset
+from ui.visits import IDLE_S, Visit, Visits, no_dataset, remove_served, served, with_dataset
 from ui.words import refused
 
 STORAGE_KEY = "resnet-visit"
@@ -89,10 +89,12 @@ def build(
 
     def edit(mine: object, event: gr.EventData) -> tuple[Any, ...]:
         visit = visits.open(mine)
-        return _answered(
-            visit,
-            lambda: change(visit, told(event, "edit", str), told(event, "name", str), told(event, "label", str, "")),
-        )
+
+        def act() -> None:
+            change(visit, told(event, "edit", str), told(event, "name", str), told(event, "label", str, ""))
+            visits.save(visit)
+
+        return _answered(visit, act)
 
     def edit_mistake(mine: object, event: gr.EventData) -> tuple[Any, ...]:
         """Far below the list of changes: what came of it is said here as well."""
@@ -116,7 +118,7 @@ def build(
             file = _pack(visits, visits.find(mine))
         except Exception as error:
             return refused(error, "packing a dataset"), gr.skip()
-        return "", gr.update(value=str(file), visible=True)
+        return "", gr.update(value=served(file), visible=True)
 
     private: dict[str, Any] = {"api_visibility": "private"}
     page = gr.context.Context.root_block

@@ -94,7 +94,6 @@ def work(
         keep: told what the base saw in the photos.
         minutes: that a run may take, whatever its recipe says.
     """
-    times = itertools.count(1)
 
     def events(stop: Stop) -> Iterator[Any]:
         yield Started("read")
@@ -102,8 +101,7 @@ def work(
         checkpoint = models.base(base, lambda *_: ends.refuse())
         parts = split(dataset, share, choose_recipe(len(dataset.images)).seed)
         recipe = choose_recipe(len(parts.train))
-        time = next(times)
-        out = folder / (f"model-{time}" if time > 1 else "model")  # what there is already can be in use
+        out = _unused(folder)
         command = f"python -m train DATA --base {base} --method {recipe.method}"
         if edits:
             command += f" --edits {EDITS}"
@@ -129,14 +127,19 @@ def work(
         except Refusal:
             if interrupted is None:
                 raise  # else there is no model yet, and there can be one
-        if interrupted is None:
-            shutil.rmtree(state, ignore_errors=True)
         if finished is not None:
             yield from result(dataset, finished, models)
         if interrupted is not None:
             raise jobs.Interrupted(interrupted.refusal)
+        shutil.rmtree(state, ignore_errors=True)  # last: a process that is killed before has all to go on with
 
     return events
+
+
+def _unused(folder: Path) -> Path:
+    """Where a run's model goes: what there is already can be in use."""
+    names = itertools.chain(["model"], (f"model-{time}" for time in itertools.count(2)))
+    return next(path for name in names if not (path := folder / name).exists())
 
 
 def still_true(event: Any) -> bool:
