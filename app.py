@@ -71,9 +71,9 @@ def main(argv: list[str] | None = None) -> int:
         help=f"that visitors may have on disk, and models that they name, each (default: {MAX_DISK_GB})",
     )  # fmt: skip
     parser.add_argument(
-        "--data", type=folder, metavar="DIR",
+        "--data", type=folder, metavar="DIR", default=os.environ.get("RESNET_DATA") or None,
         help="keep what visitors have (data sets, runs, models) in DIR, for the page that is started there next; "
-        "without it, all of that ends with the page",
+        "without it, all of that ends with the page (also: RESNET_DATA in the environment)",
     )  # fmt: skip
     args = parser.parse_args(argv)
     if args.mcp and importlib.util.find_spec("mcp") is None:

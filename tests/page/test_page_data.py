@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.page.conftest import Site, free_port, started
-from tests.page.test_page_finetune import open_tab
+from tests.page.test_page_finetune import open_tab, settings
 from tests.waiting import until
 from train.drawn import draw
 from train.events import Epoch, Resumed
@@ -56,6 +56,39 @@ def test_what_is_lost_with_a_process_is_said_once(visit: Callable[..., Any], hub
             open_tab(page)
             expect(page.locator("#dataset")).to_contain_text("Bring a zip")
             expect(page.locator("#data-notice")).not_to_contain_text("lost")
+        page.goto("about:blank")
+
+
+def test_a_browser_finds_what_is_kept(visit: Callable[..., Any], hub: Any, tmp_path: Path) -> None:
+    port, data = free_port(), ("--data", str(tmp_path / "data"))
+    with started(hub, tmp_path, *data, port=port) as served:
+        page: Page = visit(url=served.url)
+        open_tab(page)
+        page.locator("#draw-dataset").click()
+        expect(page.locator("#dataset .classes li")).to_have_count(4)
+        settings(page, "A new head alone")
+        page.locator("#start-run").click()
+        expect(page.locator("#run-report .report")).to_be_visible()
+        page.goto("about:blank")
+        until(lambda: runs(tmp_path / "data")[0][1].state == "done")
+        os.kill(served.pid, signal.SIGKILL)
+    with started(hub, tmp_path, *data, port=port) as served:
+        page.goto(served.url)
+        open_tab(page)
+        expect(page.locator("#dataset .classes li")).to_have_count(4)
+        expect(page.locator("#run-report .report")).to_be_visible()
+        expect(page.locator("#data-notice")).not_to_contain_text("lost")
+        with page.expect_download() as download:
+            page.locator("#model-zip").click()
+        assert zipfile.is_zipfile(download.value.path())
+        page.get_by_role("tab").nth(0).click()
+        page.locator("#model input").click()
+        page.get_by_role("option", name="1: drawn-shapes").click()
+        expect(page.locator("#facts")).to_contain_text("4 classes")
+        open_tab(page)
+        page.locator("#remove-data").click()
+        expect(page.locator("#data-notice")).to_contain_text("are removed")
+        assert not list((tmp_path / "data/visits").iterdir())
         page.goto("about:blank")
 
 
