@@ -7,6 +7,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # nothing leaves this machine unasked
@@ -17,7 +18,8 @@ from resnet.errors import Refusal
 from ui.models import Models
 from ui.own_folder import ended_by_sigterm, own_folders
 from ui.page import build, launch_options, visits_for
-from ui.run_part import MAX_MINUTES
+from ui.records import kept_folder
+from ui.run_part import MAX_MINUTES, go_on
 from ui.sweeper import Sweeper
 from ui.visits import GB, MAX_DISK_GB
 from weights.catalog import FLOWERS
@@ -33,6 +35,13 @@ def whole(what: str, most: int) -> Callable[[str], int]:
         return int(text)
 
     return read
+
+
+def folder(text: str) -> Path:
+    """A folder's name, for an option: where a variable is empty, nothing was named."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("no folder is named")
+    return Path(text)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -61,13 +70,22 @@ def main(argv: list[str] | None = None) -> int:
         "--max-disk", type=whole("GB", 100_000), default=MAX_DISK_GB, metavar="GB",
         help=f"that visitors may have on disk, and models that they name, each (default: {MAX_DISK_GB})",
     )  # fmt: skip
+    parser.add_argument(
+        "--data", type=folder, metavar="DIR", default=os.environ.get("RESNET_DATA") or None,
+        help="keep what visitors have (data sets, runs, models) in DIR, for the page that is started there next; "
+        "without it, all of that ends with the page (also: RESNET_DATA in the environment)",
+    )  # fmt: skip
     args = parser.parse_args(argv)
     if args.mcp and importlib.util.find_spec("mcp") is None:
         print('--mcp needs a package that is not installed: pip install "gradio[mcp]".', file=sys.stderr)
         return 2
     try:
-        with ended_by_sigterm(), own_folders() as uploads:
-            return serve(args, uploads)
+        keeps = kept_folder(args.data) if args.data else nullcontext(None)
+        with ended_by_sigterm(), keeps as kept, own_folders() as uploads:
+            return serve(args, uploads, kept)
+    except Refusal as refusal:
+        print(refusal, file=sys.stderr)
+        return 2
     except KeyboardInterrupt:  # before there was a page to close
         return 0
     except OSError as error:
@@ -75,16 +93,17 @@ def main(argv: list[str] | None = None) -> int:
         return 2
 
 
-def serve(args: argparse.Namespace, uploads: Path) -> int:
-    """Serve the page until it is ended; then all that its visitors had is removed."""
+def serve(args: argparse.Namespace, uploads: Path, kept: Path | None = None) -> int:
+    """Serve the page until it is ended; then all that its visitors had is removed, unless it is kept in a folder."""
     models = Models(Hub(token=False, max_bytes=args.max_disk * GB), trusted=(args.model,))
     try:
         models.get(args.model)  # a model that can't be had is said here, not on the page
     except Refusal as refusal:
         print(refusal, file=sys.stderr)
         return 2
-    visits = visits_for(models, args.max_disk)
+    visits = visits_for(models, args.max_disk, kept)
     page = build(args.model, models, visits, max_minutes=args.max_minutes)
+    go_on(visits, models, args.max_minutes)
     Sweeper(page, visits, uploads).start()
     try:
         page.launch(

@@ -30,8 +30,8 @@ from ui.many import for_visitors, photos_of, shown_as
 from ui.models import Loaded, Models
 from ui.networks import SIZES
 from ui.run_part import MAX_MINUTES, begin_run
-from ui.training import result_of, still_true
-from ui.visits import OWN, Visits, owners
+from ui.training import Result, result_of, still_true
+from ui.visits import OWN, Visits, hashed, owners, served
 from ui.words import full_disk
 from weights.catalog import FLOWERS
 
@@ -68,9 +68,11 @@ def build(models: Models, visits: Visits, max_minutes: int = MAX_MINUTES) -> Non
     """
     # A call holds one of these only while it computes, never while its model is being fetched.
     photos, tables = asyncio.Semaphore(max(2, os.cpu_count() or 1)), asyncio.Semaphore(TABLES)
-    visit_of: dict[str, str] = {}  # job -> the visit that it belongs to
 
-    ready = models.ready
+    async def ready(name: str) -> Loaded:
+        if name.startswith(OWN):  # also where nobody has asked for its job since this process began
+            await asyncio.to_thread(_offer, visits, models, name.removeprefix(OWN))
+        return await models.ready(name)
 
     async def classify(photo: gr.FileData, model: str = FLOWERS, top_k: int = 5) -> Named:
         """Name what is in a photo.
@@ -158,11 +160,7 @@ def build(models: Models, visits: Visits, max_minutes: int = MAX_MINUTES) -> Non
                 )),
                 given.optional("share", share, 0.2), given.optional("seed", seed, 0),
             )  # fmt: skip
-            for gone in [one for one in visit_of if visits.jobs.look(one) is None]:
-                del visit_of[gone]
-            owner, begun = _begin(visits, models, path, wishes, max_minutes)
-            visit_of[begun] = owner
-            return begun
+            return _begin(visits, models, path, wishes, max_minutes)
 
     def job(job_id: str, stop: bool = False, go_on: bool = False) -> tuple[Progress, gr.FileData | None]:
         """How a fine-tuning goes, and its model as a zip when it is done.
@@ -177,20 +175,18 @@ def build(models: Models, visits: Visits, max_minutes: int = MAX_MINUTES) -> Non
         """
         with sentences("/job"):
             key = given.text("job_id", job_id)
-            visits.find(visit_of.get(key))  # its visit is looked at
+            name = hashed(key)  # who has a job's name has nothing
+            visits.of_job(name)  # its visit is looked at
             if stop is True:
-                visits.jobs.stop(key)
+                visits.jobs.stop(name)
             if go_on is True:
-                visits.jobs.go_on(key, still_true)
-            view = visits.jobs.look(key)
+                visits.jobs.go_on(name, still_true)
+            view = visits.jobs.look(name)
             if view is None:
-                visit_of.pop(key, None)
                 raise Refusal("job.gone", "There is no job of this id, or not any more; begin another one.")
-            found, model = result_of(view), OWN + key
-            if found and models.title(model) == model:
-                models.add(model, found.folder, "the model of a job")
-            packed = gr.FileData(path=str(found.archive), orig_name="model.zip") if found and found.archive else None
-            return answers.progress(view, model), packed
+            found = _offer(visits, models, key)
+            packed = gr.FileData(path=served(found.archive), orig_name="model.zip") if found and found.archive else None
+            return answers.progress(view, OWN + key), packed
 
     waits: dict[str, Any] = {"concurrency_limit": None}
     api(classify, api_name="classify", **waits)
@@ -207,8 +203,16 @@ def _table(found: Loaded, paths: list[str], top_k: int) -> Table:
     return {"columns": header(k), "rows": [to_table(for_visitors(row), shown_as(row.name), k) for row in rows]}
 
 
-def _begin(visits: Visits, models: Models, path: Path, wishes: tuple[Any, ...], max_minutes: int) -> tuple[str, str]:
-    """A visit of its own for each job, which ends when the job is forgotten: its key, and the job's id."""
+def _offer(visits: Visits, models: Models, job_id: str) -> Result | None:
+    """What came of a job, whose model can be loaded from here on."""
+    found, model = result_of(visits.jobs.look(hashed(job_id))), OWN + job_id
+    if found and models.title(model) == model:
+        models.add(model, found.folder, "the model of a job")
+    return found
+
+
+def _begin(visits: Visits, models: Models, path: Path, wishes: tuple[Any, ...], max_minutes: int) -> str:
+    """A visit of its own for each job, which ends when the job is forgotten: the job's id."""
     whose = owners(None)
     visits.jobs.refuse_too_many(whose)  # before anything is unpacked
     visit = visits.open(None)
@@ -217,7 +221,7 @@ def _begin(visits: Visits, models: Models, path: Path, wishes: tuple[Any, ...], 
         visit.uploads = (path,)
         visits.replace(visit, ingest(path, folder, limits=limits), folder, path)
         run = begin_run(visits, models, visit, *wishes, max_minutes=max_minutes, owners=whose)
-        return visit.key, run.job
+        return run.id
     except BaseException:
         visits.close(visit.key)
         raise

@@ -23,18 +23,21 @@ from ui.dataset_view import EDIT_JS, dataset_card
 from ui.given import told
 from ui.models import Models
 from ui.texts import both, label
-from ui.visits import IDLE_S, Visit, Visits, no_dataset, remove_served, with_dataset
+from ui.visits import IDLE_S, Visit, Visits, no_dataset, remove_served, served, with_dataset
 from ui.words import refused
 
 STORAGE_KEY = "resnet-visit"
+#: What a browser keeps once its visit is over: Gradio's script leaves what it has where it is given nothing.
+NO_VISIT = "none"
 #: What the small drawn dataset is called.
 DRAWN = "drawn-shapes"
 
 
 def visit_key() -> gr.BrowserState:
     """Where a browser keeps the key of its visit; outside of all tabs, as a tab that is not open has no state."""
-    # The secret that Gradio makes for it is one of this process, as the visits are.
-    return gr.BrowserState(None, storage_key=STORAGE_KEY)
+    # Gradio encrypts it with a secret that every page gets, so that hides nothing. With one of each process a browser
+    # could not even tell the next one what it had here.
+    return gr.BrowserState(None, storage_key=STORAGE_KEY, secret=STORAGE_KEY)
 
 
 def build(
@@ -86,10 +89,12 @@ def build(
 
     def edit(mine: object, event: gr.EventData) -> tuple[Any, ...]:
         visit = visits.open(mine)
-        return _answered(
-            visit,
-            lambda: change(visit, told(event, "edit", str), told(event, "name", str), told(event, "label", str, "")),
-        )
+
+        def act() -> None:
+            change(visit, told(event, "edit", str), told(event, "name", str), told(event, "label", str, ""))
+            visits.save(visit)
+
+        return _answered(visit, act)
 
     def edit_mistake(mine: object, event: gr.EventData) -> tuple[Any, ...]:
         """Far below the list of changes: what came of it is said here as well."""
@@ -99,18 +104,21 @@ def build(
     def forget(mine: object) -> tuple[Any, ...]:
         visits.close(mine)
         gone = f'<p class="hint">{both("data.removed")}</p>'
-        return None, gone, _no_data(), *_packing(None), None, *run_part.nothing()
+        return NO_VISIT, gone, _no_data(), *_packing(None), None, *run_part.nothing()
 
     def restore(mine: object) -> tuple[Any, ...]:
         visit = visits.find(mine)
-        return (gr.skip(), "", *_views(visit)) if visit else (None, "", *_views(None))
+        if visit is None:  # nothing is said to who has had nothing, or knows it already
+            told = (gr.skip(), gr.skip()) if mine in (None, "", NO_VISIT) else (NO_VISIT, _lost())
+            return *told, *_views(None)
+        return gr.skip(), "", *_views(visit)
 
     def pack_zip(mine: object) -> tuple[Any, Any]:
         try:
             file = _pack(visits, visits.find(mine))
         except Exception as error:
             return refused(error, "packing a dataset"), gr.skip()
-        return "", gr.update(value=str(file), visible=True)
+        return "", gr.update(value=served(file), visible=True)
 
     private: dict[str, Any] = {"api_visibility": "private"}
     page = gr.context.Context.root_block
@@ -147,6 +155,11 @@ def _views(visit: Visit | None) -> tuple[Any, ...]:
 
 def _packing(visit: Visit | None) -> tuple[Any, Any]:
     return gr.update(visible=bool(visit and visit.edits)), gr.update(visible=False, value=None)
+
+
+def _lost() -> str:
+    """To a browser that has a key nobody knows; it is said once, as the browser forgets the key then."""
+    return f'<p class="doubt" role="status">{both("data.lost", minutes=f"{IDLE_S / 60:.0f}")}</p>'
 
 
 def _no_data() -> str:

@@ -64,10 +64,10 @@ def build(
     return page  # type: ignore[no-any-return]
 
 
-def visits_for(models: Models, max_disk_gb: int = MAX_DISK_GB) -> Visits:
-    """What visitors have, without anybody yet."""
+def visits_for(models: Models, max_disk_gb: int = MAX_DISK_GB, folder: Path | None = None) -> Visits:
+    """What visitors have: without anybody yet, or as it is kept in a folder."""
     max_bytes = max_disk_gb * GB
-    return Visits(Jobs(), forget_model=models.forget, forget_folder=forget_thumbs, max_bytes=max_bytes)
+    return Visits(Jobs(), forget_model=models.forget, forget_folder=forget_thumbs, max_bytes=max_bytes, folder=folder)
 
 
 def launch_options(host: str | None = None, share: bool = False) -> dict[str, Any]:

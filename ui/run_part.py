@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
 
 from resnet.errors import Refusal
 from train.dataset import Dataset
+from train.edits import edited
 from train.events import Seen
 from train.methods import METHODS
 from train.recipe import Recipe
@@ -16,13 +18,15 @@ from train.recipe import choose as choose_recipe
 from ui.classify import model_choices
 from ui.components import CountInput
 from ui.dataset_view import EDIT_JS
+from ui.jobs import Stop, Work
+from ui.kept_runs import keeping, read
 from ui.loans import lender
 from ui.models import Models
 from ui.publish_part import build as build_publishing
 from ui.report_view import CELLS_JS, mistakes_card, report_card
 from ui.texts import both, label
 from ui.training import Result, panel, result_of, runs_table, still_true, training_device, work
-from ui.visits import OWN, Run, Visit, Visits, owners, with_dataset
+from ui.visits import OWN, Run, Visit, Visits, Wishes, hashed, job_id, owner, owners, served, with_dataset
 from ui.words import refused
 from weights.catalog import FLOWERS
 
@@ -162,35 +166,70 @@ def begin_run(
     visit, dataset, edits = with_dataset(visit)
     refuse_many_classes(dataset)
 
-    def recipe(photos: int) -> Recipe:
-        budget = None if epochs or method == "tutorial" else minutes
-        return choose_recipe(
-            method, photos, minutes=budget, epochs=_number(epochs), batch_size=_number(batch_size),
-            learning_rate=rate or None, image_size=_number(image_size), seed=_number(seed),
-        )  # fmt: skip
-
-    recipe(100)  # what is refused is said now
+    wishes = Wishes(
+        minutes, _number(epochs), _number(batch_size), rate or None, _number(image_size), min(0.5, max(0.05, share)),
+        _number(seed),
+    )  # fmt: skip
+    _recipe(method, wishes, 100)  # what is refused is said now
     visits.room(visit)
     with visit.lock:
         data = visit.folders[-1] if visit.folders else None
         folder = visit.new_folder("run")
         number = len(visit.runs) + 1
-        name = f"{dataset.name} · {method}"
-        start = work(
-            dataset, (base or "").strip(), recipe, min(0.5, max(0.05, share)), folder, models, name,
-            lender(visit.borrower), edits, _keeper(visit, dataset), max_minutes,
+        secret = job_id(visit.key, number)
+        one = Run(
+            hashed(secret), number, base, method, None if epochs else minutes, dataset.name, len(dataset.images),
+            training_device(models), data, folder, wishes, edits, secret,
         )  # fmt: skip
+        start = _work(models, visit, one, lambda: dataset, max_minutes)
         try:
-            job = visits.jobs.start(start, folder, owners)
+            visits.jobs.start(start, folder, owners, one.job, keeping(folder) if visits.kept else None)
         except Refusal:
             folder.rmdir()
             raise
-        device = training_device(models)
-        one = Run(
-            job, number, base, method, None if epochs else minutes, dataset.name, len(dataset.images), device, data
-        )
         visit.runs = (*visit.runs, one)
+        visits.save(visit)
     return one
+
+
+def go_on(visits: Visits, models: Models, max_minutes: int = MAX_MINUTES) -> None:
+    """Have the runs of earlier processes: those that ended with what came of them, the others in the same order."""
+    known = [(visit, run, kept) for visit in visits.all() for run in visit.runs if (kept := read(run.folder))]
+    for visit, run, kept in sorted(known, key=lambda one: one[2].place):
+        assert run.folder is not None  # it was read
+        if kept.state == "running":
+            kept = replace(kept, events=tuple(filter(still_true, kept.events)))
+        start = _work(models, visit, run, _dataset_of(visits, visit, run), max_minutes)
+        visits.jobs.again(run.job, kept, start, run.folder, owner(visit), keeping(run.folder))
+
+
+def _dataset_of(visits: Visits, visit: Visit, run: Run) -> Callable[[], Dataset]:
+    """What a run of an earlier process learns from, read when its turn comes."""
+    return lambda: edited(visits.dataset_in(visit, run.data), run.edits)
+
+
+def _work(models: Models, visit: Visit, one: Run, dataset: Callable[[], Dataset], max_minutes: int) -> Work:
+    """The work of a run, which is the same in the process that it began in and in another one."""
+    assert one.folder is not None and one.wishes is not None
+    folder, wishes = one.folder, one.wishes
+
+    def start(stop: Stop) -> Iterator[Any]:
+        data = dataset()
+        does = work(
+            data, (one.base or "").strip(), lambda photos: _recipe(one.method, wishes, photos), wishes.share, folder,
+            models, f"{data.name} · {one.method}", lender(visit.borrower), one.edits, _keeper(visit, data), max_minutes,
+        )  # fmt: skip
+        yield from does(stop)
+
+    return start
+
+
+def _recipe(method: Any, wishes: Wishes, photos: int) -> Recipe:
+    budget = None if wishes.epochs or method == "tutorial" else wishes.minutes
+    return choose_recipe(
+        method, photos, minutes=budget, epochs=wishes.epochs, batch_size=wishes.batch_size,
+        learning_rate=wishes.rate, image_size=wishes.image_size, seed=wishes.seed,
+    )  # fmt: skip
 
 
 def refuse_many_classes(dataset: Dataset) -> None:
@@ -243,7 +282,7 @@ def _views(visits: Visits, visit: Visit | None, shown: str) -> tuple[Any, ...]:
         panel(view, one),
         gr.update(visible=active),
         gr.update(visible=view is not None and view.state == "interrupted"),
-        gr.update(visible=packed is not None, value=str(packed) if packed else None),
+        gr.update(visible=packed is not None, value=served(packed) if packed else None),
         *((gr.skip(), gr.skip()) if active else _told(one, found) if found else ("", "")),
         gr.skip() if active else "",
         runs_table(rows),

@@ -95,7 +95,6 @@ def work(
         keep: told what the base saw in the photos.
         minutes: that a run may take, whatever its recipe says.
     """
-    times = itertools.count(1)
 
     def events(stop: Stop) -> Iterator[Any]:
         yield Started("read")
@@ -103,8 +102,7 @@ def work(
         checkpoint = models.base(base, lambda *_: ends.refuse())
         parts = split(dataset, share, choose_recipe(len(dataset.images)).seed)
         recipe = choose_recipe(len(parts.train))
-        time = next(times)
-        out = folder / (f"model-{time}" if time > 1 else "model")  # what there is already can be in use
+        out = _unused(folder)
         command = command_of(base, recipe, share, edits)
         finished: Finished | None = None
         interrupted: Interrupted | None = None
@@ -128,12 +126,11 @@ def work(
         except Refusal:
             if interrupted is None:
                 raise  # else there is no model yet, and there can be one
-        if interrupted is None:
-            shutil.rmtree(state, ignore_errors=True)
         if finished is not None:
             yield from result(dataset, finished, models)
         if interrupted is not None:
             raise jobs.Interrupted(interrupted.refusal)
+        shutil.rmtree(state, ignore_errors=True)  # last: a process that is killed before has all to go on with
 
     return events
 
@@ -149,6 +146,12 @@ def command_of(base: str, recipe: Recipe, share: float, edits: tuple[Edit, ...] 
     options |= {"--edits": EDITS} if edits else {}
     words = [f"{one:g}" if isinstance(one, float) else str(one) for pair in options.items() for one in pair]
     return f"python -m train DATA {shlex.join(words)}"
+
+
+def _unused(folder: Path) -> Path:
+    """Where a run's model goes: what there is already can be in use."""
+    names = itertools.chain(["model"], (f"model-{time}" for time in itertools.count(2)))
+    return next(path for name in names if not (path := folder / name).exists())
 
 
 def still_true(event: Any) -> bool:

@@ -542,9 +542,9 @@ def _write(checkpoint: Checkpoint, folder: Path, half: bool, shard_bytes: int | 
         found = re.search(r"os error (\d+)", str(error))
         number = int(found[1]) if found else errno.EIO
         raise OSError(number, os.strerror(number)) from error
-    for part in folder.glob("model*.safetensors"):
-        part.chmod(0o644)  # written through a temporary file, which only its owner may read
     _write_json(folder / CONFIG, to_config(checkpoint))
+    for part in folder.glob("model*.safetensors"):  # written through a temporary file, which only its owner may read
+        part.chmod((folder / CONFIG).stat().st_mode & 0o777)
     if checkpoint.label_names:
         _write_json(folder / CLASS_INDICES, {str(index): label for index, label in enumerate(checkpoint.label_names)})
         shutil.copyfile(PREDICT, folder / PREDICT.name)

@@ -209,18 +209,18 @@ def app_environment(folder: Path, **more: str) -> dict[str, str]:
 
 
 @contextmanager
-def started(hub: Any, folder: Path, **more: str) -> Iterator[Site]:
+def started(hub: Any, folder: Path, *options: str, port: int = 0, **more: str) -> Iterator[Site]:
     """`python app.py`, as a person starts it, with the local Hub as its Hub, a token and more in its environment."""
     environment = app_environment(folder, **{"HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN, **more})
-    with serving(["app.py"], environment, folder / "log.txt") as served:
+    with serving(["app.py", *options], environment, folder / "log.txt", port) as served:
         served.folder = folder
         yield served
 
 
 @contextmanager
-def serving(command: Sequence[str], environment: dict[str, str], log: Path) -> Iterator[Site]:
+def serving(command: Sequence[str], environment: dict[str, str], log: Path, port: int = 0) -> Iterator[Site]:
     """A page that another Python serves: `python COMMAND... --port PORT`, with what it prints in a log."""
-    port = free_port()
+    port = port or free_port()
     with log.open("w") as output:
         process = subprocess.Popen(
             [sys.executable, *command, "--port", str(port)],

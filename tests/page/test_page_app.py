@@ -20,6 +20,7 @@ import app
 from tests.page.conftest import ROOT, Named, Site, app_environment, bars, choose_photo, free_port, started, wait_for
 from tests.waiting import PATIENCE_S
 from ui.page import build
+from ui.records import kept_folder
 
 pytestmark = pytest.mark.page
 
@@ -29,7 +30,7 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
         app.main(["--help"])
     assert left.value.code == 0
     text = capsys.readouterr().out
-    for option in ("--host", "--port", "--share", "--model", "--max-minutes", "--max-disk"):
+    for option in ("--host", "--port", "--share", "--model", "--max-minutes", "--max-disk", "--data"):
         assert option in text
 
 
@@ -39,6 +40,19 @@ def test_a_limit_that_is_none_is_a_sentence(minutes: str, capsys: pytest.Capture
         app.main([f"--max-minutes={minutes}"])
     assert left.value.code == 2
     assert "is no whole number of minutes from 1 to 10,000" in capsys.readouterr().err
+
+
+def test_a_folder_that_can_t_keep_anything_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("x")
+    assert app.main(["--data", str(tmp_path / "file")]) == 2
+    said = capsys.readouterr().err
+    assert len(said.strip().splitlines()) == 1 and "name a folder that can be written" in said
+    with pytest.raises(SystemExit), kept_folder(tmp_path):
+        raise SystemExit(app.main(["--data", str(tmp_path)]))
+    assert "Another page keeps its visitors' data in" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        app.main(["--data="])
+    assert "no folder is named" in capsys.readouterr().err
 
 
 def test_the_limit_of_a_run_is_the_page_s_and_the_api_s() -> None:
