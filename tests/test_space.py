@@ -145,6 +145,7 @@ def test_the_folder_of_a_space_holds_what_runs_and_nothing_else(written: Path) -
     files = {path.relative_to(written).as_posix(): path.read_bytes() for path in written.rglob("*") if path.is_file()}
     assert {name.split("/")[0] for name in files} == {
         "app.py", "resnet", "weights", "train", "ui", "requirements.txt", "README.md", "LICENSE", "ARCHITECTURE.md",
+        "SECURITY.md",
         "docs",
     }  # fmt: skip
     assert all(data == (ROOT / name).read_bytes() for name, data in files.items())
