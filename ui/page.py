@@ -14,7 +14,7 @@ from ui.fetching import MAX_MB
 from ui.jobs import Jobs
 from ui.models import Models
 from ui.run_part import MAX_MINUTES
-from ui.shares import Shares
+from ui.shares import AT_A_TIME, Shares
 from ui.texts import both, label, translations
 from ui.theme import CSS, LOGO, theme
 from ui.visits import GB, MAX_DISK_GB, Visits
@@ -80,6 +80,7 @@ def launch_options(host: str | None = None, share: bool = False) -> dict[str, An
         "i18n": translations(),
         "max_file_size": MAX_UPLOAD,
         "state_session_capacity": SESSIONS,
+        "max_threads": AT_A_TIME,
         "ssr_mode": False,
         "show_error": False,
         "footer_links": ["settings", "gradio"],

@@ -65,6 +65,21 @@ def test_one_floods_and_the_others_are_served(held: Site) -> None:
     assert outputs, text
 
 
+def test_a_class_room_behind_one_address_is_served(held: Site) -> None:
+    """Thirty-two sessions that wait for a model at the same time: nobody is refused, and all are let."""
+    body = {"data": ["held", 5, None], "fn_index": held.function("load")["id"], "trigger_id": None}
+    with ThreadPoolExecutor(32) as pool:
+        answers = list(
+            pool.map(
+                lambda number: ask(
+                    held, "/gradio_api/queue/join", body | {"session_hash": f"pupil-{number}"}, "127.0.0.5"
+                ),
+                range(32),
+            )
+        )
+    assert {status for status, _ in answers} == {200}
+
+
 def test_a_session_has_its_own_share(held: Site) -> None:
     photo = {"path": held.upload(b"x"), "meta": {"_type": "gradio.FileData"}}
     body = {"data": [photo, "held", 1], "fn_index": held.function("classify")["id"], "session_hash": "one"}
