@@ -11,8 +11,8 @@ from resnet.errors import Refusal
 from ui.callers import address
 from ui.texts import TEXTS
 
-#: Events that a session, and all sessions of one address, may have waiting or running: a class room has one address, and
-#: a page that opens asks for some at once. In all so many run at a time; most only wait, for a model or a place.
+#: Events that a session, and all sessions of one address, may have waiting or running: a class room has one address,
+#: and a page that opens asks for some at once. In all so many run at a time; most only wait, for a model or a place.
 OF_SESSION, OF_ADDRESS, AT_A_TIME = 16, 64, 200
 
 
