@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 
 from resnet.config import VARIANTS
+from resnet.errors import Refusal
 from resnet.explain import STAGES
 from resnet.summary import STAGE_NAMES, parts
 from train.methods import METHODS
@@ -86,7 +87,7 @@ def build(models: Models, ready: gr.State, places: Places) -> None:
     start = [choose(models, START, None, False, 224)]
     notice = gr.HTML(elem_id="notice", apply_default_css=False)
     figures = gr.HTML(totals(start, 16), elem_id="totals", apply_default_css=False)
-    opened = gr.State(("", 0))
+    opened = gr.State([None, None, ("", 0)])  # see `_Opened`
     drawing = gr.HTML(_drawing(start, "", 0), js_on_load=CHOOSE_JS, elem_id="drawing", apply_default_css=False)
     _explained("degradation", "residual", "dashed")
     inside = gr.HTML(_inside(start, "", 0), elem_id="inside", apply_default_css=False)
@@ -108,33 +109,36 @@ def build(models: Models, ready: gr.State, places: Places) -> None:
 
     @refusing(5)
     def shown(*values: Any) -> tuple[Any, ...]:
-        *chosen, count, deep, (part, number) = values
+        *chosen, count, deep, now = values
         found, images = networks(*chosen), batch_of(count)
-        return (
-            "",
-            totals(found, images),
-            _drawing(found, part, number),
-            _inside(found, part, number),
-            table(found, deep),
-        )
+        part, number = now.block
+        drawn = ("", totals(found, images), _drawing(found, part, number))
+        return *drawn, _inside(found, part, number) if now.is_last() else gr.skip(), table(found, deep)
 
-    @refusing(3)
-    def opened_block(chosen: Any, event: gr.EventData) -> tuple[Any, ...]:
-        part, number = told(event, "part", str), told(event, "network", int)
-        if number not in (0, 1):
-            raise odd_event()
-        return "", _inside(networks(*chosen), part, number), (part, number)
+    @refusing(2)
+    def opened_block(now: _Opened) -> tuple[Any, ...]:
+        inside = _inside(networks(*now.chosen), *now.block)
+        # What was chosen above meanwhile was drawn with the block that was open before.
+        return "", inside if now.is_last() else _inside(networks(*now.newest), *now.block)
 
     drawings = Places(models, DRAWINGS)
 
     async def show(*values: Any) -> tuple[Any, ...]:
-        return await drawings.run(values[fields.index(ready)], lambda: shown(*values))
+        now = _Opened(values[-1], values[: len(fields)])
+        return await drawings.run(values[fields.index(ready)], lambda: shown(*values[:-1], now))
 
     async def open_block(
-        name: str, other: str, how: str, loaded: str | None, side: object, strides: bool, event: gr.EventData
-    ) -> tuple[Any, ...]:
-        chosen = (name, other, how, loaded, side, strides)
-        return await drawings.run(loaded, lambda: opened_block(chosen, event))
+        name: str, other: str, how: str, loaded: str | None, side: object, strides: bool, shared: list[Any],
+        event: gr.EventData,
+    ) -> tuple[Any, ...]:  # fmt: skip
+        try:
+            part, number = told(event, "part", str), told(event, "network", int)
+            if number not in (0, 1):
+                raise odd_event()
+        except Refusal as refusal:
+            return refused(refusal, "opening a block"), gr.skip()
+        now = _Opened(shared, (name, other, how, loaded, side, strides), (part, number))
+        return await drawings.run(loaded, lambda: opened_block(now))
 
     quick: dict[str, Any] = {"show_progress": "hidden", "concurrency_limit": None, "api_visibility": "private"}
     gr.on(
@@ -143,7 +147,32 @@ def build(models: Models, ready: gr.State, places: Places) -> None:
         trigger_mode="always_last", **quick,
     )  # fmt: skip
     # Each choice counts: by default those made while an earlier one is under way are dropped.
-    drawing.select(open_block, fields, [notice, inside, opened], trigger_mode="multiple", **quick)
+    drawing.select(open_block, [*fields, opened], [notice, inside], trigger_mode="multiple", **quick)
+
+
+class _Opened:
+    """What is chosen above and which block is open, as one call of a session sees it; its calls share the list.
+
+    Two of them may be under way, and the one that began later knows better what is to be seen inside of the block.
+
+    Args:
+        shared: token of the last call, what it had chosen, and the block that is open (part, network).
+        chosen: what stands in the fields.
+        block: to open; the one that is open by default.
+    """
+
+    def __init__(self, shared: list[Any], chosen: tuple[Any, ...], block: tuple[str, int] | None = None) -> None:
+        self._shared, self._token, self.chosen = shared, object(), chosen
+        self.block: tuple[str, int] = block or shared[2]
+        shared[:] = [self._token, chosen, self.block]
+
+    @property
+    def newest(self) -> tuple[Any, ...]:
+        """What stood in the fields when the last call began."""
+        return tuple(self._shared[1])
+
+    def is_last(self) -> bool:
+        return self._shared[0] is self._token
 
 
 def refusing(outputs: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

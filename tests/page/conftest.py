@@ -57,8 +57,12 @@ QUIET_ONCE_LEFT = """addEventListener('pagehide', () => {
   console.error = () => {};
   addEventListener('unhandledrejection', (event) => event.preventDefault());
 });"""
-#: A request that the page's own script ended, as Gradio's client does with its open streams; said late at times.
-ENDED = re.compile(r"AbortError: signal is aborted|AbortError: BodyStreamBuffer was aborted|The user aborted a request")
+#: A request that the page's own script ended, as Gradio's client does with its open streams, or that was under way when
+#: the page was left; said late at times. Where a connection really fails, what a test waits for does not come.
+ENDED = re.compile(
+    r"AbortError: signal is aborted|AbortError: BodyStreamBuffer was aborted|The user aborted a request|"
+    r"Unexpected error Connection errored out"
+)
 #: After so long without an answer from the Hub the page says so; long enough for a Hub that shares two busy cores.
 SILENCE_S = 12
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")

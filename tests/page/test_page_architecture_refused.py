@@ -152,7 +152,7 @@ def test_what_the_page_would_never_send(site: Site) -> None:
 
 def test_stages_and_boxes_that_there_are_not(site: Site) -> None:
     session = site.visit()
-    look, open_block = function(site, "maps", 1), function(site, "inside", 3)
+    look, open_block = function(site, "maps", 1), function(site, "inside", 2)
     photo = {"path": site.upload(pictures.jpeg(3, (320, 240))), "meta": {"_type": "gradio.FileData"}}
     for stage in ("layer9", "conv1", "<b>" * 50, "", None, 5, ["layer1"]):
         refused(
@@ -163,14 +163,14 @@ def test_stages_and_boxes_that_there_are_not(site: Site) -> None:
     drawing = site.component("drawing")
     for part in ("layer9.9", "<script>"):
         event: Any = {"part": part, "network": 0}
-        outputs, _ = site.call(open_block, GOOD[:6], session, event_data=event, trigger=drawing)
+        outputs, _ = site.call(open_block, [*GOOD[:6], None], session, event_data=event, trigger=drawing)
         assert outputs and outputs[0] == "" and "layer2.0 · conv3_x" in outputs[1] and "<script" not in outputs[1]
     odd: list[tuple[Any, Any]] = [("layer1.0", 7), ("layer1.0", "x"), (None, {}), (["layer1.0"], None)]
     for part, network in odd:
         event = {"part": part, "network": network}
-        outputs, _ = site.call(open_block, GOOD[:6], session, event_data=event, trigger=drawing)
+        outputs, _ = site.call(open_block, [*GOOD[:6], None], session, event_data=event, trigger=drawing)
         assert outputs and "can&#x27;t be made out" in outputs[0] and outputs[1] == KEEP
     for event in ({}, [], None, "x"):
-        outputs, text = site.call(open_block, GOOD[:6], session, event_data=event, trigger=drawing)
+        outputs, text = site.call(open_block, [*GOOD[:6], None], session, event_data=event, trigger=drawing)
         assert "Traceback" not in text
         assert outputs is None or (outputs[1] == KEEP and 'role="alert"' in outputs[0])

@@ -8,6 +8,7 @@ import html
 import io
 import itertools
 import re
+from typing import Any
 from xml.etree import ElementTree
 
 import gradio as gr
@@ -21,7 +22,7 @@ from resnet.errors import Refusal
 from resnet.network import ResNet
 from resnet.summary import Depth, layers, parts
 from train.methods import METHODS, freeze
-from ui.architecture import _drawing, _inside, refusing
+from ui.architecture import _drawing, _inside, _Opened, refusing
 from ui.blueprint import inside_svg, network_svg, shape_text
 from ui.calculator import calculator
 from ui.costs import kept, machine_memory, totals, training_bytes
@@ -300,3 +301,15 @@ def test_explanations_have_three_sentences_at_most() -> None:
     for language, stop in (("en", r"[.!?](?= |$)"), ("zh", "[。！？]")):
         for name in EXPLANATIONS:
             assert 1 <= len(re.findall(stop, html.unescape(TEXTS[language][f"explain.{name}"]))) <= 3, (language, name)
+
+
+def test_the_newest_choice_is_seen_inside_of_the_block_that_is_open() -> None:
+    """A block that is opened while something else is chosen above is drawn with that, whichever ends first."""
+    shared: list[Any] = [None, None, ("", 0)]
+    opening = _Opened(shared, ("resnet50", "", "head"), ("layer1.1", 0))
+    assert opening.is_last()
+    choosing = _Opened(shared, ("resnet50", "", "all"))
+    assert choosing.is_last() and choosing.block == ("layer1.1", 0)
+    assert not opening.is_last() and opening.newest == ("resnet50", "", "all")
+    again = _Opened(shared, ("resnet50", "", "all"), ("layer2.0", 1))
+    assert not choosing.is_last() and again.is_last() and _Opened(shared, ()).block == ("layer2.0", 1)

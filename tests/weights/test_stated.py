@@ -168,6 +168,6 @@ def test_the_page_the_terminal_and_the_trainer_refuse_another_problem(
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "resnet", "problem_type": "regression"}))
     refused("weights.problem", Models(trusted=(str(tmp_path),)).get, str(tmp_path))
     refused("weights.problem", Models(trusted=(str(tmp_path),)).base, str(tmp_path))
-    assert weights_main(["show", str(tmp_path)]) == 1
+    assert weights_main(["show", str(tmp_path)]) == 2
     assert resnet_main(["classify", str(next(PHOTOS.rglob("*.jpg"))), "--model", str(tmp_path)]) == 2
     assert capsys.readouterr().err.count("was trained for regression") == 2
