@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from resnet.errors import Refusal
 from resnet.preprocess import HEAD_BYTES, image_suffixes, looks_like_an_image
-from resnet.zip_names import zip_names
+from resnet.zip_names import is_zip, zip_names
 
 #: One file's bytes: larger than any photo that `open_image` takes, small enough to hold a few in memory.
 MAX_FILE_BYTES = 256 * 1024**2
@@ -183,7 +183,7 @@ def _expand(path: Path) -> Iterator[Photo]:
         yield from found or [
             _refused(path, "photos.empty", "{name} holds no images; name a folder or a zip with some in it.")
         ]
-    elif path.suffix.lower() == ".zip" or (path.suffix.lower() not in image_suffixes() and zipfile.is_zipfile(path)):
+    elif path.suffix.lower() == ".zip" or (path.suffix.lower() not in image_suffixes() and is_zip(path)):
         yield from _expand_zip(path)
     else:
         yield Photo(str(path), path)
@@ -228,7 +228,7 @@ def _expand_zip(path: Path) -> Iterator[Photo]:
     found = [
         _in_zip(path, archive, entry, name.replace("\\", "/"))
         for entry, name in zip(entries, names, strict=True)
-        if not entry.is_dir()
+        if name and not name.endswith(("/", "\\"))
     ]
     yield from [photo for photo in found if photo] or [
         _refused(path, "photos.empty", "{name} holds no images; name a folder or a zip with some in it.")

@@ -12,6 +12,7 @@ import unicodedata
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 #: Bit 11 of an entry's flags: its name is UTF-8.
 UTF8_NAMES = 0x800
@@ -38,6 +39,14 @@ class ZipNames:
     names: tuple[str, ...]
     code: str = "utf-8"
     unsure: bool = False
+
+
+def is_zip(path: Path) -> bool:
+    """Whether a file is a zip; one of several disks, of which zipfile would make an exception, is none here."""
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:
+        return False
 
 
 def zip_names(entries: Sequence[zipfile.ZipInfo], language: str = "") -> ZipNames:

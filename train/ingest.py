@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -13,6 +12,7 @@ from resnet.errors import Refusal
 from resnet.naming import class_name
 from resnet.parallel import map_ahead
 from resnet.preprocess import image_suffixes
+from resnet.zip_names import is_zip
 from train.dataset import Dataset, Group, Image, IngestReport, LeftOut, Unreadable, check, make_dataset, moved, without
 from train.layout import only_parts, places
 from train.look import Look, look
@@ -49,7 +49,7 @@ def ingest(
     path = Path(source)
     if os.path.isdir(path):  # noqa: PTH112 (Path.is_dir raises on a name that is too long, or not ours to look at)
         return _ingest_folder(path, progress)
-    if path.suffix.lower() != ".zip" and _exists(path) and not zipfile.is_zipfile(path):
+    if path.suffix.lower() != ".zip" and _exists(path) and not is_zip(path):
         raise Refusal(
             "data.kind", "{name} is neither a folder nor a zip archive; pack the class folders into a .zip.",
             name=path.name,

@@ -10,7 +10,6 @@ import pickle
 import pickletools
 import re
 import shutil
-import zipfile
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -29,6 +28,7 @@ from resnet.config import ResNetConfig, variant_name
 from resnet.errors import Refusal
 from resnet.network import ResNet
 from resnet.preprocess import Preprocess
+from resnet.zip_names import is_zip
 from weights import contents, formats, layouts, unpickle
 from weights.contents import Contents, Kind
 
@@ -255,7 +255,7 @@ def _pickle(path: Path, name: str) -> Refusal:
 
 def _holds_code(path: Path, error: Exception) -> bool:
     """Whether torch refused a file for the functions and classes in it, rather than for damage."""
-    if zipfile.is_zipfile(path):
+    if is_zip(path):
         return isinstance(error, pickle.UnpicklingError)
     try:
         with path.open("rb") as file:  # reading its instructions runs none of them

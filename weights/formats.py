@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 
 from resnet.errors import Refusal
+from resnet.zip_names import is_zip
 
 #: So much of a file is looked at; a zip's list of contents besides.
 HEAD_BYTES = 512
@@ -77,7 +78,7 @@ def of_others(files: set[str]) -> list[str]:
 
 def is_torn(path: Path) -> bool:
     """Whether a zipped file's numbers are others than were written, by the sums that it keeps of them."""
-    if not zipfile.is_zipfile(path):
+    if not is_zip(path):
         return False
     try:
         with zipfile.ZipFile(path) as archive:

@@ -25,6 +25,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from resnet.errors import Refusal
+from resnet.zip_names import is_zip
 from weights import contents
 from weights.contents import Contents, Kind
 from weights.layouts import check_views
@@ -125,7 +126,7 @@ def makes_room(path: Path) -> bool:
 
 def _globals(path: Path) -> Iterator[str]:
     """What a file's pickles name to be called, as ``"module name"``; reading their instructions runs none of them."""
-    if zipfile.is_zipfile(path):
+    if is_zip(path):
         with zipfile.ZipFile(path) as archive:
             pickles = [archive.read(entry) for entry in archive.namelist() if entry.endswith("data.pkl")]
         yield from (str(value) for one in pickles for code, value, _ in genops(one) if code.name == "GLOBAL")
@@ -141,7 +142,7 @@ def check_storage(path: Path, name: str) -> None:
     Raises:
         Refusal: if some of it is packed.
     """
-    if not zipfile.is_zipfile(path):
+    if not is_zip(path):
         return
     try:
         with zipfile.ZipFile(path) as archive:
