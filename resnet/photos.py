@@ -61,6 +61,7 @@ class _Archive:
         self.bytes = path.stat().st_size
         self.lock = threading.Lock()
         self._unpacked: dict[int, int] = {}  # of each entry, by its place: one that is read again counts once
+        self._total = 0  # of them all
 
     def beginning(self, entry: zipfile.ZipInfo) -> bytes:
         """The first bytes of an entry; none where it can't be read."""
@@ -78,8 +79,9 @@ class _Archive:
             # The size in the header is only what the archive claims: count while reading.
             most = int(min(MAX_FILE_BYTES, max(RATIO_FLOOR, MAX_RATIO * entry.compress_size)))
             data = stream.read(most + 1)
+            self._total += len(data) - self._unpacked.get(entry.header_offset, 0)
             self._unpacked[entry.header_offset] = len(data)
-            total = sum(self._unpacked.values())
+            total = self._total
         if len(data) > MAX_FILE_BYTES:
             raise Refusal(
                 "zip.large", "{name} unpacks to more than {limit} MB, which no photo does; leave it out.",

@@ -133,22 +133,15 @@ def _roles(paths: dict[int, Parts]) -> dict[str, Part | None]:
         if len(path) > 2:
             inside.setdefault(path[0], set()).add(path[1])
     roles: dict[str, Part | None] = {folder: part for folder, part in named.items() if folder in inside}
-    everything = everything_in(paths) == set(roles)
+    beside_each_other = {path[0] for path in paths.values() if len(path) > 1}
+    everything = beside_each_other == set(roles)
     beside = len(set(named.values())) > 1
     if beside and ("train" in roles.values() or everything):
         return roles
     alike = (
-        bool(roles)
-        and len(inside) > 1
-        and everything_in(paths) == set(inside)
-        and _share_classes(list(inside.values()))
+        bool(roles) and len(inside) > 1 and beside_each_other == set(inside) and _share_classes(list(inside.values()))
     )
     return {folder: named.get(folder) for folder in inside} if alike else {}
-
-
-def everything_in(paths: dict[int, Parts]) -> set[str]:
-    """The folders that stand side by side."""
-    return {path[0] for path in paths.values() if len(path) > 1}
 
 
 def _share_classes(inside: list[set[str]]) -> bool:

@@ -6,7 +6,6 @@ its clients are told of an endpoint's types.
 
 import asyncio
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -29,6 +28,7 @@ from ui.answers import Named, Progress, Table
 from ui.many import for_visitors, photos_of, shown_as
 from ui.models import Loaded, Models
 from ui.networks import SIZES
+from ui.places import PHOTOS, TABLES, Places
 from ui.run_part import MAX_MINUTES, begin_run
 from ui.training import Result, result_of, still_true
 from ui.visits import OWN, Visits, hashed, owners, served
@@ -39,8 +39,6 @@ log = logging.getLogger(__name__)
 
 #: Names of one photo that may be asked for; no more are given than there are classes.
 MAX_TOP_K = 1000
-#: Tables that are made at the same time.
-TABLES = 2
 DEPTHS: tuple[Depth, ...] = ("stage", "block", "layer")
 
 
@@ -67,7 +65,7 @@ def build(models: Models, visits: Visits, max_minutes: int = MAX_MINUTES) -> Non
         max_minutes: that a fine-tuning may take.
     """
     # A call holds one of these only while it computes, never while its model is being fetched.
-    photos, tables = asyncio.Semaphore(max(2, os.cpu_count() or 1)), asyncio.Semaphore(TABLES)
+    photos, tables = Places(models, PHOTOS), Places(models, TABLES)
 
     async def ready(name: str) -> Loaded:
         if name.startswith(OWN):  # also where nobody has asked for its job since this process began
@@ -88,9 +86,8 @@ def build(models: Models, visits: Visits, max_minutes: int = MAX_MINUTES) -> Non
         with sentences("/classify"):
             path, k = await asyncio.to_thread(given.upload, "photo", photo), given.number("top_k", top_k, 1, MAX_TOP_K)
             found = await ready(given.text("model", model))
-            async with photos:
-                one = Photo(path.name, path)
-                (row,) = await asyncio.to_thread(found.classifier.predict, [one], k)
+            one = Photo(path.name, path)
+            (row,) = await photos.run(None, lambda: found.classifier.predict([one], k))
             return answers.named(row)
 
     async def classify_batch(files: list[gr.FileData], model: str = FLOWERS, top_k: int = 5) -> Table:
@@ -107,8 +104,7 @@ def build(models: Models, visits: Visits, max_minutes: int = MAX_MINUTES) -> Non
         with sentences("/classify_batch"):
             paths = [str(path) for path in await asyncio.to_thread(given.uploads, "files", files)]
             k, found = given.number("top_k", top_k, 1, MAX_TOP_K), await ready(given.text("model", model))
-            async with tables:
-                return await asyncio.to_thread(_table, found, paths, k)
+            return await tables.run(None, lambda: _table(found, paths, k))
 
     async def layers(name: str = "resnet34", image_size: int = 224, depth: Depth = "stage") -> Table:
         """What a network is made of and what each part costs, for one image.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -20,13 +19,11 @@ from ui.components import CountInput, PhotoInput
 from ui.drawing import data_uri, overlay
 from ui.given import told
 from ui.models import Load, Loaded, Models
-from ui.places import Places
+from ui.places import PHOTOS, TABLES, Places
 from ui.texts import Markup, alert, both, label, plain, sentence
 from ui.words import device_words, not_ready, percent, refused
 from weights.catalog import CATALOG, FLOWERS, entries
 
-#: Tables that are made at the same time.
-TABLES = 2
 #: Names that the slider offers at most.
 MAX_TOP_K = 10
 
@@ -97,7 +94,7 @@ def build(models: Models, default_model: str) -> tuple[gr.State, gr.Dropdown, Pl
             yield step
 
     # Places of their own: a model that loads, or a long table, never stands before somebody's photo.
-    photos, tables = Places(models, max(2, os.cpu_count() or 1)), Places(models, TABLES)
+    photos, tables = Places(models, PHOTOS), Places(models, TABLES)
     quick: dict[str, Any] = {"concurrency_limit": None, "api_visibility": "private"}
     loads: dict[str, Any] = {
         "fn": load, "inputs": [model, top_k, wish], "outputs": [facts, ready, top_k], "show_progress": "hidden",

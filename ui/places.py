@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -11,6 +12,8 @@ from typing import Any, TypeVar
 from resnet.preprocess import is_large
 from ui.models import Models
 
+#: Photos that are named, and tables that are made, at the same time.
+PHOTOS, TABLES = max(2, os.cpu_count() or 1), 2
 T = TypeVar("T")
 END = object()
 
